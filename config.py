@@ -1,0 +1,111 @@
+"""Every setting, read from `STOCK_*` variables or `.env` when asked for; importing has no effect.
+
+Knows neither who uses a setting nor what for.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any
+
+from dotenv import dotenv_values
+from pydantic import AliasChoices, BeforeValidator, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from contracts import BadSettings, InvalidTicker, parse_ticker
+
+PREFIX = "STOCK_"
+ENV_FILE = ".env"
+
+
+def _split(value: object) -> object:
+    """`AAPL,MSFT` or `AAPL MSFT` as people type it in a shell."""
+    return value.replace(",", " ").split() if isinstance(value, str) else value
+
+
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Units = Annotated[int, Field(ge=1, le=1024)]
+
+
+class Settings(BaseSettings):
+    """Environment variables win over `.env`; every name but MLflow's own starts with STOCK_."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=ENV_FILE, env_ignore_empty=True, extra="ignore", frozen=True
+    )
+
+    # What is learnt
+    tickers: Annotated[Words, Field(min_length=1)] = ("AAPL", "GOOGL", "MSFT")
+    start_date: date = date(2020, 1, 1)  # earlier bars may be cached, training does not use them
+    as_of: date | None = None  # the evening of this day counts as now; later bars are never read
+    recipe: str = "mlops_64_64_32"
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 42
+    train_test_split: Share = 0.8
+    validation_split: Share = 0.1  # share of the training part, its latest sessions
+    window_size: Annotated[int, Field(ge=2)] = 2500  # mids each MinMax looks back over
+    unrollings: Annotated[int, Field(ge=5, le=250)] = 50  # sessions the network sees
+    lstm_units_1: Units = 64
+    lstm_units_2: Units = 64
+    dense_units: Units = 32
+    dropout_rate: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.001
+    batch_size: Annotated[int, Field(ge=1, le=65536)] = 32
+    epochs: Annotated[int, Field(ge=1, le=10_000)] = 50
+    patience: Annotated[int, Field(ge=1)] = 10
+
+    # What is served
+    prediction_steps: Annotated[int, Field(ge=1, le=90)] = 30
+    ema_span: Annotated[int, Field(ge=1, le=250)] = 10
+    allow_synthetic: bool = True  # the last tier of prices, labelled wherever it shows
+
+    # Where things are
+    data_dir: Path = Path("data")
+    models_dir: Path = Path("models")
+    reports_dir: Path = Path("evidently_reports")
+    database_url: str = "sqlite:///forecasts.db"
+    mlflow_tracking_uri: str = Field(
+        default="sqlite:///mlflow.db",
+        validation_alias=AliasChoices("mlflow_tracking_uri", "MLFLOW_TRACKING_URI"),
+    )
+    api_url: str = "http://127.0.0.1:8000"  # where the dashboard finds the API
+    mlflow_url: str = "http://127.0.0.1:5000"  # where a browser finds the MLflow UI
+    log_level: Annotated[str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR)$")] = "WARNING"
+
+    @field_validator("tickers")
+    @classmethod
+    def _symbols(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            return tuple(dict.fromkeys(parse_ticker(item) for item in value))
+        except InvalidTicker as error:
+            raise ValueError(str(error)) from error
+
+
+def get_settings() -> Settings:
+    """Settings as the environment and `.env` give them now.
+
+    Raises:
+        BadSettings: a misspelt STOCK_ name, or a value out of range, with its name.
+    """
+    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields} - {
+        "STOCK_MLFLOW_TRACKING_URI"
+    }
+    given = {name.upper() for name in (*os.environ, *dotenv_values(ENV_FILE))}
+    strangers = sorted(n for n in given if n.startswith(PREFIX) and n not in known)
+    if strangers:
+        raise BadSettings(
+            f"unknown setting {', '.join(strangers)}; the known ones are {', '.join(sorted(known))}"
+        )
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise BadSettings("; ".join(_explain(dict(row)) for row in error.errors())) from error
+
+
+def _explain(row: Mapping[str, Any]) -> str:
+    name = str(row["loc"][0]).upper()
+    name = name if name == "MLFLOW_TRACKING_URI" else f"{PREFIX}{name}"
+    return f"{name}={row['input']!r}: {row['msg']}"

@@ -1,0 +1,49 @@
+"""Shared by all tests: where the real prices and the browser are, and an empty place to work in."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from config import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def absent(what: str, required_by: str) -> None:
+    """Skip where a user may lack it, fail where `required_by` is set (CI)."""
+    if os.environ.get(required_by) == "1":
+        pytest.fail(f"{what}, and {required_by}=1 forbids skipping")
+    pytest.skip(what)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder with real prices: `yahoo/AAPL.csv`, `panel/`, `faulty/`, `yahoo_responses/`."""
+    folder = Path(os.environ.get("REAL_DATA_DIR", ROOT.parent / "shared" / "data"))
+    if not (folder / "yahoo" / "AAPL.csv").is_file():
+        absent("no real prices here; set REAL_DATA_DIR to their folder", "REQUIRE_REAL_DATA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of a Chromium executable."""
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        if path := shutil.which(name):
+            return path
+    absent("no Chromium on this machine; on Debian: apt-get install chromium", "REQUIRE_BROWSER")
+    raise AssertionError("absent() always raises")
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Default settings in an empty folder of their own, which is also the current folder."""
+    for name in [n for n in os.environ if n.startswith("STOCK_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return Settings()
