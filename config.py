@@ -105,6 +105,19 @@ def get_settings() -> Settings:
         raise BadSettings("; ".join(_explain(dict(row)) for row in error.errors())) from error
 
 
+def with_flags(settings: Settings, flags: Mapping[str, object]) -> Settings:
+    """The same settings with a command's flags over them, held to the same ranges.
+
+    Raises:
+        BadSettings: a flag is out of range, with the setting's name.
+    """
+    given = {name: getattr(settings, name) for name in settings.model_fields_set}
+    try:
+        return Settings.model_validate({**given, **flags})
+    except ValidationError as error:
+        raise BadSettings("; ".join(_explain(dict(row)) for row in error.errors())) from error
+
+
 def _explain(row: Mapping[str, Any]) -> str:
     name = str(row["loc"][0]).upper()
     name = name if name == "MLFLOW_TRACKING_URI" else f"{PREFIX}{name}"

@@ -287,7 +287,8 @@ class ModelCard:
     test: Span
     data: Provenance
     calibration: Calibration
-    scores: Mapping[str, Mapping[str, float]]  # by model, `lstm` and every baseline; one step
+    # by model, `lstm` and every baseline, then metric; one step ahead; None where undefined
+    scores: Mapping[str, Mapping[str, float | None]]
     skill: Skill
     parity: float  # largest |ONNX - Keras| seen at export
     versions: Mapping[str, str]

@@ -1,0 +1,62 @@
+# make up    set up, train what has no champion, serve API, dashboard and MLflow UI
+# make test  set up, lint, type-check, test
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export API_PORT ?= 8000
+export DASHBOARD_PORT ?= 8501
+export MLFLOW_PORT ?= 5000
+export STOCK_API_URL ?= http://127.0.0.1:$(API_PORT)
+export STOCK_MLFLOW_URL ?= http://127.0.0.1:$(MLFLOW_PORT)
+
+.PHONY: help install up test test-long lint lock clean
+
+help:
+	@sed -n 's/^# //p' Makefile | head -2
+
+install: $(VENV)/installed
+
+$(VENV)/uv: requirements/bootstrap.txt
+	@echo "setting up $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11")'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/bootstrap.txt
+	@touch $@
+
+# uv, because the pip that Python 3.11.7 brings rejects a hash lock with environment markers
+$(VENV)/installed: $(VENV)/uv requirements.txt
+	@$(BIN)/uv pip install --python $(BIN)/python --require-hashes -r requirements.txt
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed requirements/dev.txt
+	@$(BIN)/uv pip install --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	@touch $@
+
+# exit 1 means that a ticker could not be trained: the others are served all the same
+up: install
+	@train="$(BIN)/python train.py --missing"; $$train || [ $$? -eq 1 ]
+	@$(BIN)/honcho start || [ $$? -eq 130 ]
+
+lint: $(VENV)/installed-dev
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+test: lint
+	@$(BIN)/pytest -m "not long"
+
+test-long: $(VENV)/installed-dev
+	@$(BIN)/pytest
+
+ROLES := serve dashboard train monitor mlflow
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
+
+lock: $(VENV)/uv
+	@$(COMPILE) requirements/bootstrap.in -o requirements/bootstrap.txt
+	@$(COMPILE) requirements.in -o requirements.txt
+	@for role in $(ROLES); do $(COMPILE) requirements/$$role.in -c requirements.txt -o requirements/$$role.txt; done
+	@$(COMPILE) requirements/dev.in -o requirements/dev.txt
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache test-artifacts

@@ -1,0 +1,135 @@
+"""Turns a forecast into the one answer that HTTP, the command line and Python share, or a table.
+
+Pure: a contract in, plain dicts, lists, strings and numbers out. Knows no HTTP and no schema.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from contracts import Band, Forecast, ModelIdentity, Provenance, Skill
+
+DIGITS = 10  # significant ones: beyond any price's precision, short of binary noise
+
+
+def forecast_answer(forecast: Forecast) -> dict[str, Any]:
+    """Every field of `/predict`, in the order the documentation shows them.
+
+    Lists hold one entry per date. Prices are mid-prices in `currency`, rounded to 10 significant
+    digits, which keeps lower <= price <= upper; `smoothed_*` are None without smoothing; a level
+    that has no band has no key in `intervals`.
+
+    Raises:
+        ValueError: a number is NaN or infinite, which JSON cannot carry.
+    """
+    return {
+        "ticker": forecast.ticker,
+        "prediction_steps": len(forecast.dates),
+        "raw_predictions": _numbers(forecast.normalised),
+        "smoothed_predictions": _maybe(forecast.smoothed_normalised),
+        "last_actual_value": _number(forecast.last_normalised),
+        "model_path": f"models/{forecast.model.bundle}",
+        "last_actual_price": _number(forecast.last_mid),
+        "last_close": _number(forecast.last_close),
+        "currency": forecast.currency,
+        "as_of": forecast.as_of.isoformat(),
+        "dates": [day.isoformat() for day in forecast.dates],
+        "prices": _numbers(forecast.prices),
+        "smoothed_prices": _maybe(forecast.smoothed_prices),
+        "intervals": {level: _band(band) for level, band in forecast.bands.items()},
+        "data": _data(forecast.provenance),
+        "model": _model(forecast.model),
+        "skill": _skill(forecast.skill),
+    }
+
+
+def forecast_table(forecast: Forecast) -> str:
+    """The forecast as people read it: a line of facts, a row per session, the verdict."""
+    data, skill, model = forecast.provenance, forecast.skill, forecast.model
+    p_value = "p < 0.001" if skill.p_value < 0.001 else f"p = {skill.p_value:.3f}"
+    levels = list(forecast.bands)
+    columns = "".join(f"{level + ' % band':>24}" for level in levels)
+    smoothed = forecast.smoothed_prices or [math.nan] * len(forecast.dates)
+    head = [
+        f"{forecast.ticker}  mid-price forecast in {forecast.currency}, sessions after "
+        f"{forecast.as_of}",
+        f"last mid {forecast.last_mid:.2f}, last close {forecast.last_close:.2f}; prices: "
+        f"{data.source}{', STALE' if data.stale else ''}",
+        f"model version {model.version} ({model.recipe}), trained through {model.trained_through}",
+        "",
+        f"{'date':10} {'price':>10} {'smoothed':>10}{columns}",
+    ]
+    rows = [
+        f"{day} {price:10.2f} {smooth:10.2f}"
+        + "".join(
+            f"{forecast.bands[level].lower[i]:13.2f} .. {forecast.bands[level].upper[i]:.2f}".rjust(
+                24
+            )
+            for level in levels
+        )
+        for i, (day, price, smooth) in enumerate(
+            zip(forecast.dates, forecast.prices, smoothed, strict=True)
+        )
+    ]
+    tail = [
+        "",
+        f"held-out one-step error {skill.rmse_ratio:.2f} times that of repeating the last close "
+        f"({p_value}): {skill.verdict}",
+    ]
+    return "\n".join([*head, *rows, *tail])
+
+
+def utc_text(moment: datetime) -> str:
+    """`2026-01-17T22:52:54Z`; a moment without a time zone is taken as UTC."""
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return aware.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _number(value: float) -> float:
+    if not math.isfinite(value):
+        raise ValueError(f"a forecast must be finite, not {value}")
+    return float(f"{value:.{DIGITS}g}")
+
+
+def _numbers(values: Iterable[float]) -> list[float]:
+    return [_number(value) for value in values]
+
+
+def _maybe(values: Iterable[float] | None) -> list[float] | None:
+    return None if values is None else _numbers(values)
+
+
+def _band(band: Band) -> dict[str, list[float]]:
+    return {"lower": _numbers(band.lower), "upper": _numbers(band.upper)}
+
+
+def _data(provenance: Provenance) -> dict[str, Any]:
+    return {
+        "source": provenance.source,
+        "last_session": provenance.last_session.isoformat(),
+        "stale": provenance.stale,
+        "adjustment": provenance.adjustment,
+        "sha256": provenance.sha256,
+    }
+
+
+def _model(model: ModelIdentity) -> dict[str, str]:
+    return {
+        "version": model.version,
+        "recipe": model.recipe,
+        "trained_at": utc_text(model.trained_at),
+        "trained_through": model.trained_through.isoformat(),
+    }
+
+
+def _skill(skill: Skill) -> dict[str, Any]:
+    return {
+        "baseline": skill.baseline,
+        "rmse_ratio": _number(skill.rmse_ratio),
+        "direction_accuracy": _number(skill.direction_accuracy),
+        "p_value": _number(skill.p_value),
+        "verdict": skill.verdict,
+    }

@@ -1,0 +1,176 @@
+"""Bars to network inputs: mid-price, causal MinMax and its inverse, sequences, splits by date.
+
+Arrays in, arrays out. Knows no file, network, clock, setting or TensorFlow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from contracts import FloatArray, NotEnoughHistory
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sequences:
+    """N training pairs. Row i of `x` and `y[i]` are scaled by `lo[i]` and `hi[i]` alone.
+
+    The input of row i ends at position `last[i]` of the series, its target is the next one.
+    """
+
+    x: FloatArray  # (N, sequence_length, 1)
+    y: FloatArray  # (N,)
+    lo: FloatArray  # (N,) smallest mid of the trailing window that ends at `last`
+    hi: FloatArray  # (N,) largest
+    last: np.ndarray  # (N,) int
+
+    def rows(self, part: slice) -> Sequences:
+        """The pairs of one part of a split."""
+        return Sequences(self.x[part], self.y[part], self.lo[part], self.hi[part], self.last[part])
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Consecutive parts of N rows, oldest first; validation is the end of the training part."""
+
+    train: slice
+    validation: slice
+    test: slice
+
+
+def mid_price(high: FloatArray, low: FloatArray) -> FloatArray:
+    """(high + low) / 2, same shape and unit as its inputs."""
+    return np.asarray((np.asarray(high, dtype=float) + np.asarray(low, dtype=float)) / 2.0)
+
+
+def trailing_extremes(values: FloatArray, window_size: int) -> tuple[FloatArray, FloatArray]:
+    """Minimum and maximum of the up to `window_size` values that end with each one.
+
+    Args:
+        values: shape (T,), no NaN.
+        window_size: at least 1.
+
+    Returns:
+        (lo, hi), each of shape (T,); entry t depends on values[: t + 1] only.
+    """
+    rolling = pd.Series(np.asarray(values, dtype=float)).rolling(window_size, min_periods=1)
+    return np.asarray(rolling.min()), np.asarray(rolling.max())
+
+
+def normalise(values: FloatArray, lo: FloatArray | float, hi: FloatArray | float) -> FloatArray:
+    """(value - lo) / (hi - lo), and 0 where hi == lo. Broadcasts like NumPy."""
+    span = np.asarray(hi, dtype=float) - lo
+    flat = span == 0
+    scaled = (np.asarray(values, dtype=float) - lo) / np.where(flat, 1.0, span)
+    return np.asarray(np.where(flat, 0.0, scaled))
+
+
+def denormalise(values: FloatArray, lo: FloatArray | float, hi: FloatArray | float) -> FloatArray:
+    """The inverse of `normalise`: lo + value * (hi - lo); gives lo where hi == lo."""
+    return np.asarray(lo + np.asarray(values, dtype=float) * (np.asarray(hi, dtype=float) - lo))
+
+
+def windowed_normalize(mid: FloatArray, window_size: int = 2500) -> FloatArray:
+    """Each value on the MinMax scale of its own trailing window, for display: shape (T,), 0..1.
+
+    Neighbours stand on different scales, so this series is not what the network is trained on;
+    see `scaled_sequences`.
+    """
+    lo, hi = trailing_extremes(mid, window_size)
+    return normalise(mid, lo, hi)
+
+
+def create_sequences(
+    values: FloatArray, sequence_length: int = 50
+) -> tuple[FloatArray, FloatArray]:
+    """Slice one series into every (past, next) pair it contains.
+
+    Args:
+        values: shape (T,), no NaN.
+        sequence_length: values the network sees, at least 1.
+
+    Returns:
+        X of shape (T - sequence_length, sequence_length, 1) and y of shape (T - sequence_length,).
+        Both are views on the input: nothing is copied.
+
+    Raises:
+        NotEnoughHistory: T <= sequence_length.
+    """
+    values = np.asarray(values, dtype=float)
+    if len(values) <= sequence_length:
+        raise NotEnoughHistory(have=len(values), need=sequence_length + 1)
+    windows = np.lib.stride_tricks.sliding_window_view(values, sequence_length)[:-1]
+    return windows[:, :, np.newaxis], values[sequence_length:]
+
+
+def scaled_sequences(mid: FloatArray, sequence_length: int, window_size: int) -> Sequences:
+    """Pairs of which each is scaled, target included, by the window ending at its last input.
+
+    Nothing after position `last[i]` touches row i of `x`; the target's price is read once, as
+    the target.
+
+    Args:
+        mid: shape (T,), mid-prices, ascending in time.
+        sequence_length: mids in one input.
+        window_size: mids the MinMax looks back over.
+
+    Raises:
+        NotEnoughHistory: T <= sequence_length.
+    """
+    x, y = create_sequences(mid, sequence_length)
+    lo, hi = trailing_extremes(mid, window_size)
+    last = np.arange(sequence_length - 1, len(mid) - 1)
+    lo, hi = lo[last], hi[last]
+    return Sequences(
+        x=normalise(x, lo[:, None, None], hi[:, None, None]),
+        y=normalise(y, lo, hi),
+        lo=lo,
+        hi=hi,
+        last=last,
+    )
+
+
+def split_rows(count: int, train_share: float, validation_share: float) -> Split:
+    """Cut `count` rows in time: the first `train_share` of them, then the test part.
+
+    The last `validation_share` of the training part is set aside for validation.
+
+    Raises:
+        NotEnoughHistory: a part would be empty.
+    """
+    train_end = int(count * train_share)
+    fit_end = train_end - max(1, int(train_end * validation_share))
+    if fit_end < 1 or train_end >= count:
+        raise NotEnoughHistory(have=count, need=4, what="sequences")
+    return Split(slice(0, fit_end), slice(fit_end, train_end), slice(train_end, count))
+
+
+def exponential_average(values: FloatArray, span: int) -> FloatArray:
+    """Exponential moving average, alpha = 2 / (span + 1), started at the first value.
+
+    No bias adjustment: s[0] = v[0], s[i] = alpha v[i] + (1 - alpha) s[i-1]. Shape kept.
+    """
+    series = pd.Series(np.asarray(values, dtype=float))
+    return np.asarray(series.ewm(span=span, adjust=False).mean())
+
+
+def daily_features(bars: pd.DataFrame) -> pd.DataFrame:
+    """What drift is measured on, never price levels: one row per session but the first.
+
+    Args:
+        bars: columns Date, High, Low; ascending.
+
+    Returns:
+        Date; `return`, log change of the mid-price (0.01 is about +1 %); `range`, log(high/low).
+    """
+    high, low = bars["High"].to_numpy(dtype=float), bars["Low"].to_numpy(dtype=float)
+    mid = mid_price(high, low)
+    return pd.DataFrame(
+        {
+            "Date": bars["Date"].to_numpy()[1:],
+            "return": np.diff(np.log(mid)),
+            "range": np.log(high / low)[1:],
+        }
+    )

@@ -1,0 +1,260 @@
+"""The only door to bundles on disk: write, verify, publish, roll back. Knows no MLflow, no Keras.
+
+A bundle is a folder `AAPL_lstm_20260117_225254` of plain data with a manifest of SHA-256 sums.
+The champion of a ticker is a pointer file that is replaced in one step, so a reader sees the
+old one or the new one. `python model_store.py check` says which configured tickers have one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from pydantic import TypeAdapter, ValidationError
+
+from contracts import BadBundle, Champion, ForecastingError, ModelCard
+
+log = logging.getLogger(__name__)
+
+MANIFEST = "manifest.json"
+CARD = "card.json"
+NETWORK = "model.onnx"
+WEIGHTS = "model.weights.h5"
+REFERENCE = "reference.csv"
+BUNDLE_NAME = re.compile(r"^[A-Z0-9.^=\-]+_lstm_\d{8}_\d{6}$")
+CARD_FORM: TypeAdapter[ModelCard] = TypeAdapter(ModelCard)
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The champion of a ticker, with the folder it lies in."""
+
+    version: str
+    bundle: str
+    path: Path
+    card: ModelCard
+
+    def champion(self) -> Champion:
+        """The same without the folder, for those who must not know files."""
+        return Champion(version=self.version, bundle=self.bundle, card=self.card)
+
+
+def card_json(card: ModelCard) -> bytes:
+    """The card as it is stored: indented JSON, ISO dates."""
+    return CARD_FORM.dump_json(card, indent=2) + b"\n"
+
+
+def read_card(folder: Path) -> ModelCard:
+    """Verify every file of a bundle against its manifest, then read its card.
+
+    Raises:
+        BadBundle: a file is missing, altered or extra, or the card does not parse.
+    """
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))["files"]
+        present = {item.name for item in folder.iterdir()} - {MANIFEST}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadBundle(f"{folder.name}: no readable manifest ({type(error).__name__})") from error
+    if present != set(manifest) or not {CARD, NETWORK} <= present:
+        raise BadBundle(f"{folder.name}: files differ from the manifest; train it again")
+    for name, digest in manifest.items():
+        if _digest(folder / name) != digest:
+            raise BadBundle(f"{folder.name}: {name} was altered after training; train it again")
+    try:
+        return CARD_FORM.validate_json((folder / CARD).read_bytes())
+    except ValidationError as error:
+        raise BadBundle(f"{folder.name}: {CARD} is not a card of this version") from error
+
+
+class ModelStore:
+    """The models folder: bundles side by side, a pointer file per ticker under `champions/`."""
+
+    def __init__(self, models_dir: Path) -> None:
+        self.models_dir = models_dir
+
+    def write(self, ticker: str, at: datetime, files: Mapping[str, Path | bytes]) -> Path:
+        """Store a new bundle whole or not at all, under the first free second from `at` on.
+
+        Args:
+            ticker: symbol the bundle is for.
+            at: UTC time that names the folder.
+            files: name to content; CARD and NETWORK must be among them.
+
+        Returns:
+            The bundle's folder.
+        """
+        self.models_dir.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=self.models_dir))
+        try:
+            for name, content in files.items():
+                _write_durably(draft / name, content)
+            sums = {name: _digest(draft / name) for name in sorted(files)}
+            _write_durably(draft / MANIFEST, _json({"files": sums}))
+            draft.chmod(0o755)
+            with self.lock("bundles"):
+                folder = self._free_name(ticker, at)
+                draft.rename(folder)
+            _sync_folder(self.models_dir)
+        except BaseException:
+            shutil.rmtree(draft, ignore_errors=True)
+            raise
+        return folder
+
+    def _free_name(self, ticker: str, at: datetime) -> Path:
+        while (folder := self.models_dir / f"{ticker}_lstm_{at:%Y%m%d_%H%M%S}").exists():
+            at += timedelta(seconds=1)
+        return folder
+
+    @contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """One holder at a time across processes, per ticker or for the whole folder."""
+        folder = self.models_dir / "locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / f"{name}.lock"):
+            yield
+
+    def publish(self, ticker: str, folder: Path, version: str) -> Published:
+        """Make a verified bundle the champion; the former one stays in the pointer's history."""
+        card = read_card(folder)
+        with self.lock(f"{ticker}.pointer"):
+            pointer = self._pointer(ticker)
+            row = {
+                "bundle": folder.name,
+                "version": version,
+                "published_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            }
+            self._point(ticker, [*pointer, row])
+        log.info("published ticker=%s version=%s bundle=%s", ticker, version, folder.name)
+        return Published(version, folder.name, folder, card)
+
+    def rollback(self, ticker: str) -> Published:
+        """Return to the champion before the present one.
+
+        Raises:
+            BadBundle: there is none, or it no longer verifies; the present one stays.
+        """
+        with self.lock(f"{ticker}.pointer"):
+            pointer = self._pointer(ticker)
+            if len(pointer) < 2:
+                raise BadBundle(f"{ticker} has no earlier champion to return to")
+            former = self._resolve(pointer[-2])
+            self._point(ticker, pointer[:-1])
+        return former
+
+    def champion(self, ticker: str) -> Published | None:
+        """The published bundle, verified; None where the ticker has none.
+
+        Raises:
+            BadBundle: the pointer or the bundle was altered or is gone.
+        """
+        pointer = self._pointer(ticker)
+        return self._resolve(pointer[-1]) if pointer else None
+
+    def tickers(self) -> tuple[str, ...]:
+        """Every ticker with a champion, sorted."""
+        return tuple(sorted(p.stem for p in (self.models_dir / "champions").glob("*.json")))
+
+    def pointer_path(self, ticker: str) -> Path:
+        """The file that names the champion; its change is the sign of a promotion."""
+        return self.models_dir / "champions" / f"{ticker}.json"
+
+    def _pointer(self, ticker: str) -> list[dict[str, Any]]:
+        try:
+            rows: list[dict[str, Any]] = json.loads(self.pointer_path(ticker).read_bytes())
+            assert_pointer(rows)
+        except FileNotFoundError:
+            return []
+        except (ValueError, TypeError, KeyError) as error:
+            raise BadBundle(f"{ticker}: its champion pointer is unreadable; train again") from error
+        return rows
+
+    def _point(self, ticker: str, rows: list[dict[str, Any]]) -> None:
+        path = self.pointer_path(ticker)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write_durably(draft := path.with_suffix(".json.tmp"), _json(rows))
+        draft.replace(path)
+        _sync_folder(path.parent)
+
+    def _resolve(self, row: Mapping[str, Any]) -> Published:
+        folder = self.models_dir / row["bundle"]
+        return Published(row["version"], row["bundle"], folder, read_card(folder))
+
+
+def assert_pointer(rows: object) -> None:
+    """A pointer is a list of champions, newest last, each naming a bundle below the folder."""
+    if not isinstance(rows, list) or not rows:
+        raise ValueError("a pointer is a list with at least one champion")
+    for row in rows:
+        if not BUNDLE_NAME.match(row["bundle"]) or not isinstance(row["version"], str):
+            raise ValueError(f"no bundle is called {row['bundle']!r}")
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, indent=2).encode() + b"\n"
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _write_durably(path: Path, content: Path | bytes) -> None:
+    with path.open("wb") as stream:
+        stream.write(content if isinstance(content, bytes) else content.read_bytes())
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Say which champion each configured ticker has; exit 1 while one has none."""
+    from config import get_settings
+
+    parser = argparse.ArgumentParser(prog="model_store.py", description=main.__doc__)
+    parser.add_argument("command", choices=["check"], help="verify every champion")
+    parser.parse_args(argv)
+    try:
+        settings = get_settings()
+    except ForecastingError as error:
+        print(f"model_store.py: {error}", file=sys.stderr)
+        return 2
+    rows = {ticker: _status(ModelStore(settings.models_dir), ticker) for ticker in settings.tickers}
+    for ticker, (_, text) in rows.items():
+        print(f"{ticker:8} {text}")
+    return 0 if all(ready for ready, _ in rows.values()) else 1
+
+
+def _status(store: ModelStore, ticker: str) -> tuple[bool, str]:
+    try:
+        champion = store.champion(ticker)
+    except BadBundle as error:
+        return False, str(error)
+    if champion is None:
+        return False, "no champion yet"
+    data = champion.card.data.source
+    return True, f"version {champion.version}  {champion.bundle}  trained on {data} prices"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

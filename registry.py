@@ -1,0 +1,193 @@
+"""The only door to MLflow: runs, metrics, registered versions, the `champion` alias.
+
+Publishes the champion into the model store. Knows no HTTP route and no training loop.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from filelock import FileLock
+
+from contracts import ForecastingError, TrackingUnavailable
+from model_store import ModelStore, Published
+
+log = logging.getLogger(__name__)
+
+CHAMPION = "champion"
+BUNDLE_ARTIFACT = "bundle"
+
+
+def experiment_name(ticker: str) -> str:
+    """One experiment per ticker."""
+    return f"lstm_stock_prediction_{ticker}"
+
+
+def model_name(ticker: str) -> str:
+    """One registered model per ticker."""
+    return f"stock-lstm-{ticker}"
+
+
+class TrainingRun:
+    """One open MLflow run; everything a training has to say goes through it."""
+
+    def __init__(self, client: Any, run_id: str) -> None:
+        self._client = client
+        self.run_id = run_id
+
+    def log_epoch(self, epoch: int, values: Mapping[str, float]) -> None:
+        """Metrics of one epoch, such as `train_loss` and `val_loss`."""
+        self.log_metrics(values, step=epoch)
+
+    def log_metrics(self, values: Mapping[str, float | None], step: int = 0) -> None:
+        """Metrics of the whole run; undefined ones (None) are left out."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        rows = [Metric(name, float(v), now, step) for name, v in values.items() if v is not None]
+        self._client.log_batch(self.run_id, metrics=rows)
+
+    def log_figure(self, figure: Any, name: str) -> None:
+        """A Matplotlib figure as an artifact."""
+        self._client.log_figure(self.run_id, figure, name)
+
+    def log_bundle(self, folder: Path) -> None:
+        """The whole bundle as the artifact folder `bundle`."""
+        self._client.log_artifacts(self.run_id, str(folder), BUNDLE_ARTIFACT)
+
+    def log_keras_model(self, network: Any) -> None:
+        """The Keras model by MLflow's own flavour, for people; serving never loads it."""
+        import mlflow
+
+        # named here, or MLflow imports the model in a second process to find out
+        mlflow.keras.log_model(
+            network, name="keras_model", pip_requirements=["tensorflow", "keras"]
+        )
+
+    def tag(self, **tags: str) -> None:
+        """Tags that make runs comparable in the UI."""
+        for name, value in tags.items():
+            self._client.set_tag(self.run_id, name, value)
+
+
+class Registry:
+    """Runs and registered versions on one tracking server or database.
+
+    Raises:
+        TrackingUnavailable: it does not answer.
+    """
+
+    def __init__(self, tracking_uri: str) -> None:
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+        import mlflow
+
+        self._uri = tracking_uri
+        mlflow.set_tracking_uri(tracking_uri)
+        with self._reached(), _alone_while_creating(tracking_uri):
+            self._client = mlflow.MlflowClient(tracking_uri)
+            self._client.search_experiments(max_results=1)
+
+    @contextmanager
+    def run(self, ticker: str, parameters: Mapping[str, object]) -> Iterator[TrainingRun]:
+        """An open run `<ticker>_training` in the ticker's experiment; failed if the body raises."""
+        import mlflow
+
+        with self._reached():
+            experiment = self._experiment(ticker)
+            active = mlflow.start_run(
+                experiment_id=experiment, run_name=f"{ticker}_training", tags={"ticker": ticker}
+            )
+            mlflow.log_params({name: str(value) for name, value in parameters.items()})
+        with active, self._reached():
+            yield TrainingRun(self._client, active.info.run_id)
+
+    def register(self, run_id: str, ticker: str, tags: Mapping[str, str]) -> str:
+        """A new version of the ticker's registered model, carrying the run's bundle."""
+        with self._reached():
+            self._ensure_model(ticker)
+            run = self._client.get_run(run_id)
+            version = self._client.create_model_version(
+                model_name(ticker),
+                source=f"{run.info.artifact_uri}/{BUNDLE_ARTIFACT}",
+                run_id=run_id,
+                tags=dict(tags),
+            )
+            self._client.set_tag(run_id, "model_version", str(version.version))
+        return str(version.version)
+
+    def tag_version(self, ticker: str, version: str, tags: Mapping[str, str]) -> None:
+        """Label a registered version, such as with the gate's ruling."""
+        with self._reached():
+            for name, value in tags.items():
+                self._client.set_model_version_tag(model_name(ticker), version, name, value)
+
+    def publish(self, store: ModelStore, ticker: str, folder: Path, version: str) -> Published:
+        """Move the `champion` alias, then the model store's pointer, to one version."""
+        with self._reached():
+            self._client.set_registered_model_alias(model_name(ticker), CHAMPION, version)
+        return store.publish(ticker, folder, version)
+
+    def _experiment(self, ticker: str) -> str:
+        from mlflow.exceptions import MlflowException
+
+        name = experiment_name(ticker)
+        try:
+            return str(self._client.create_experiment(name))
+        except MlflowException:  # it exists, or another process was quicker
+            found = self._client.get_experiment_by_name(name)
+            if found is None:
+                raise
+            return str(found.experiment_id)
+
+    def _ensure_model(self, ticker: str) -> None:
+        from mlflow.exceptions import MlflowException
+
+        name = model_name(ticker)
+        try:
+            self._client.create_registered_model(name)
+        except MlflowException:  # it exists, or another process was quicker
+            self._client.get_registered_model(name)
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        """Say plainly that tracking is away, whatever the library raises for it."""
+        from mlflow.exceptions import MlflowException
+        from requests.exceptions import RequestException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            yield
+        except ForecastingError:
+            raise
+        except (MlflowException, RequestException, SQLAlchemyError) as error:
+            log.warning("tracking_failed uri=%s error=%s", _public(self._uri), error)
+            raise TrackingUnavailable(
+                f"MLflow at {_public(self._uri)} failed: {str(error).splitlines()[0][:200]}; "
+                "check MLFLOW_TRACKING_URI and that the server or database is up"
+            ) from error
+
+
+def _public(uri: str) -> str:
+    """A tracking address without user and password."""
+    parts = urlsplit(uri)
+    return uri if parts.username is None else uri.replace(parts.netloc.rpartition("@")[0] + "@", "")
+
+
+@contextmanager
+def _alone_while_creating(tracking_uri: str) -> Iterator[None]:
+    """Two processes that create the same empty SQLite database collide; one goes first."""
+    if not tracking_uri.startswith("sqlite:///"):
+        yield
+        return
+    path = Path(tracking_uri.removeprefix("sqlite:///"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock"):
+        yield

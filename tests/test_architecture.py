@@ -1,0 +1,191 @@
+"""The map of the house, enforced: who may import whom, and whose door a heavy library is."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# One row per module, as in docs/ARCHITECTURE.md: what it may import of ours.
+WORDS = {"contracts"}
+PURE = {"features", "metrics", "recipes", "calendars", "answers", "figures"}
+DOORS = {"data_pipeline", "inference", "model_store", "registry", "forecast_log"}
+MAY_IMPORT = {
+    "contracts": set(),
+    "config": WORDS,
+    "features": WORDS,
+    "metrics": WORDS,
+    "recipes": WORDS,
+    "calendars": WORDS,
+    "answers": WORDS,
+    "figures": WORDS,
+    "generate_synthetic_data": WORDS | {"calendars"},
+    "model": WORDS | {"features", "metrics", "recipes"},
+    "baseline_arima": WORDS | {"features", "metrics"},
+    "prices": WORDS | {"config", "calendars", "features", "generate_synthetic_data"},
+    "data_pipeline": WORDS
+    | {"config", "calendars", "features", "generate_synthetic_data", "prices"},
+    "inference": WORDS | {"features"},
+    "model_store": WORDS | {"config"},
+    "registry": WORDS | {"config", "model_store"},
+    "forecast_log": WORDS | {"config"},
+    "predict": WORDS
+    | {"config", "answers", "calendars", "features"}
+    | {"data_pipeline", "inference", "model_store", "forecast_log"},
+    "backtest": WORDS | {"config", "features", "metrics"},
+    "evaluation": WORDS
+    | {"config", "features", "metrics", "recipes", "baseline_arima"}
+    | {"data_pipeline", "inference", "model_store", "predict", "backtest"},
+    "drift_monitor": WORDS | {"config", "predict", "backtest"} | PURE | DOORS,
+    "train": WORDS
+    | {"config", "model", "predict", "backtest", "evaluation"}
+    | PURE
+    | DOORS - {"forecast_log"},
+    "api_client": WORDS,
+    "app": WORDS | {"config", "predict", "answers", "schemas"},
+    "schemas": WORDS,
+    "streamlit_app": WORDS | {"config", "api_client"},
+    "announce": set(),
+}
+
+# A main() in layers 1 and 2 may fetch settings and prices inside itself; nothing else may.
+IN_MAIN_ONLY = {
+    "generate_synthetic_data": {"config", "data_pipeline"},
+    "baseline_arima": {"config", "data_pipeline", "calendars", "features", "metrics"},
+}
+
+DOOR_OF = {
+    "yfinance": {"prices"},
+    "mlflow": {"registry"},
+    "statsmodels": {"baseline_arima"},
+    "tensorflow": {"model"},
+    "keras": {"model"},
+    "tf2onnx": {"model"},
+    "onnxruntime": {"inference"},
+    "sqlalchemy": {"forecast_log", "registry"},  # registry only names its errors
+    "evidently": {"drift_monitor"},
+    "fastapi": {"app"},
+    "streamlit": {"streamlit_app"},
+    "plotly": {"streamlit_app"},
+    "matplotlib": {"figures"},
+    "exchange_calendars": {"calendars"},
+    "httpx": {"api_client"},
+}
+
+FILES = sorted(ROOT.glob("*.py")) + sorted((ROOT / "prices").glob("*.py"))
+
+
+def room(path: Path) -> str:
+    """The module a file belongs to; the files of a package are one room."""
+    return path.parent.name if path.parent != ROOT else path.stem
+
+
+def imports_of(tree: ast.AST) -> set[str]:
+    """First names of everything imported below a node, function bodies included."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.split(".")[0])
+    return found
+
+
+def imports_at_the_top(tree: ast.Module) -> set[str]:
+    """The same without what is imported inside functions."""
+    return {
+        name
+        for node in tree.body
+        if not isinstance(node, ast.FunctionDef | ast.ClassDef)
+        for name in imports_of(node)
+    }
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_stay_on_the_map(path):
+    tree, module = ast.parse(path.read_text("utf-8")), room(path)
+    assert module in MAY_IMPORT, f"{module} is not on the map"
+    ours = imports_of(tree) & set(MAY_IMPORT) - {module}
+    allowed = MAY_IMPORT[module] | IN_MAIN_ONLY.get(module, set())
+    assert ours <= allowed, f"{module} must not import {ours - allowed}"
+    top = imports_at_the_top(tree) & set(MAY_IMPORT) - {module}
+    assert top <= MAY_IMPORT[module], f"only main() of {module} may import {top}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_heavy_library_has_one_door(path):
+    used = imports_of(ast.parse(path.read_text("utf-8"))) & set(DOOR_OF)
+    strangers = {lib for lib in used if room(path) not in DOOR_OF[lib]}
+    assert not strangers, f"{room(path)} is not the door of {strangers}"
+
+
+def test_the_map_names_no_room_that_does_not_exist():
+    assert set(MAY_IMPORT) == {room(path) for path in FILES}
+
+
+def test_the_map_has_no_circle():
+    def reachable(module: str, seen: frozenset[str]) -> set[str]:
+        assert module not in seen, f"{module} imports itself by way of {sorted(seen)}"
+        return {r for m in MAY_IMPORT[module] for r in reachable(m, seen | {module})} | {module}
+
+    for module in MAY_IMPORT:
+        assert module in reachable(module, frozenset())
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_only_main_prints(path):
+    tree = ast.parse(path.read_text("utf-8"))
+    inside = {
+        id(node)
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef) and function.name == "main"
+        for node in ast.walk(function)
+    }
+    strays = [
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and getattr(node.func, "id", "") == "print"
+        and id(node) not in inside
+    ]
+    assert not strays, f"print() outside main() in lines {strays}"
+
+
+def run_python(code: str, tmp_path: Path) -> str:
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "HOME": str(tmp_path), "STOCK_EPOCHS": "misspelt"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def test_the_serving_process_holds_neither_tensorflow_nor_mlflow(tmp_path):
+    heavy = ("tensorflow", "keras", "mlflow", "evidently", "statsmodels", "sklearn", "streamlit")
+    code = f"import app, sys; print([m for m in {heavy!r} if m in sys.modules])"
+    assert run_python(code, tmp_path).strip() == "[]"
+
+
+LIGHT = sorted({p.stem for p in ROOT.glob("*.py")} - {"model", "train", "streamlit_app"})
+
+
+@pytest.mark.parametrize("module", LIGHT)
+def test_importing_has_no_effect(module, tmp_path):
+    code = (
+        "import logging, socket\n"
+        "def refuse(*a): raise AssertionError('network')\n"
+        "socket.socket.connect = refuse\n"
+        f"import {module}\n"
+        "assert not logging.getLogger().handlers, logging.getLogger().handlers\n"
+    )
+    run_python(code, tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,390 @@
+"""Prices in, judged bundle in the registry out. Knows no HTTP.
+
+`python train.py` trains every configured ticker, `python train.py AAPL MSFT --epochs 50` those
+named; `--missing` only those without a champion that fits their prices.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Any
+
+from data_pipeline import StockDataPipeline
+from tqdm import tqdm
+
+from backtest import Ruling, judge
+from config import Settings, get_settings, with_flags
+from contracts import (
+    ForecastingError,
+    ModelCard,
+    Prices,
+    parse_ticker,
+)
+from evaluation import (
+    Judged,
+    Prepared,
+    check_parity,
+    headline,
+    judge_network,
+    prepare,
+    rule,
+    usable_champion,
+)
+from figures import forecast_figure, history_figure
+from inference import Network, one_step_table
+from model_store import CARD, NETWORK, REFERENCE, WEIGHTS, ModelStore, card_json
+from recipes import Recipe, find_recipe
+from registry import Registry, TrainingRun
+
+log = logging.getLogger(__name__)
+
+LOG_FORM = "%(asctime)s %(levelname)s %(name)s %(message)s"
+STAY_SECONDS = 3600.0  # between two looks for tickers without a champion
+
+
+Trial = tuple[str, "Outcome | ForecastingError"]  # ticker and what came of it
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trained:
+    """A bundle on disk, not yet registered, with what it was judged on."""
+
+    folder: Path
+    card: ModelCard
+    judged: Judged
+    data: Prepared
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one training."""
+
+    ticker: str
+    folder: Path
+    version: str
+    card: ModelCard
+    ruling: Ruling
+
+
+class MLflowTrainer:
+    """Trains one ticker, tracks it in MLflow and publishes what passes the gate."""
+
+    def __init__(
+        self, ticker: str, settings: Settings | None = None, recipe: Recipe | None = None
+    ) -> None:
+        self.ticker = parse_ticker(ticker)
+        self.settings = settings or get_settings()
+        self.recipe = recipe or recipe_of(self.settings)
+        self.store = ModelStore(self.settings.models_dir)
+
+    def train_model(self, epochs: int = 50, batch_size: int = 32) -> tuple[str, dict[str, float]]:
+        """Train, judge, register; publish if the gate passes.
+
+        Args:
+            epochs: at most so many.
+            batch_size: rows per step.
+
+        Returns:
+            The bundle's folder, and the metrics logged: `test_*` on the normalised scale,
+            `<model>_*` in prices for `lstm` and each baseline.
+        """
+        recipe = replace(self.recipe, epochs=epochs, batch_size=batch_size)
+        outcome = self.run(StockDataPipeline(self.ticker, self.settings).load(), recipe)
+        return str(outcome.folder), headline(outcome.card)
+
+    def run(self, prices: Prices, recipe: Recipe) -> Outcome:
+        """The whole path for given prices: fit, judge, bundle, register, gate, publish."""
+        data = prepare(prices, self.settings, recipe)
+        registry = Registry(self.settings.mlflow_tracking_uri)
+        with registry.run(self.ticker, parameters(data, recipe, self.settings)) as run:
+            trained = self._fit_and_bundle(data, recipe, run)
+            run.log_bundle(trained.folder)
+            self._log_scores(trained, run)
+            return self._rule_and_publish(trained, registry, run)
+
+    def _fit_and_bundle(self, data: Prepared, recipe: Recipe, run: TrainingRun) -> Trained:
+        with tempfile.TemporaryDirectory() as scratch:
+            weights, exported = Path(scratch) / WEIGHTS, Path(scratch) / NETWORK
+            parity = self._fit(data, recipe, run, (weights, exported))
+            network = Network(exported)
+            judged = judge_network(data, network)
+            card = self._card(data, recipe, judged, (parity, run.run_id))
+            reference = one_step_table(network, recipe.as_dict(), data.bars)
+            files: dict[str, Path | bytes] = {
+                CARD: card_json(card),
+                NETWORK: exported,
+                WEIGHTS: weights,
+                REFERENCE: reference.to_csv(index=False).encode(),
+            }
+            return Trained(
+                self.store.write(self.ticker, card.trained_at, files), card, judged, data
+            )
+
+    def _log_scores(self, trained: Trained, run: TrainingRun) -> None:
+        criteria = {f"arima_{name}": v for name, v in trained.judged.criteria.items()}
+        run.log_metrics(headline(trained.card) | criteria)
+        figure = forecast_figure(
+            trained.data.dates(trained.data.split.test),
+            trained.judged.rows.actual,
+            trained.judged.rows.forecasts,
+            f"{self.ticker}: one step ahead, {trained.card.data.source} prices",
+        )
+        run.log_figure(figure, "actual_vs_predicted.png")
+
+    def _fit(
+        self, data: Prepared, recipe: Recipe, run: TrainingRun, files: tuple[Path, Path]
+    ) -> float:
+        """Fit with a progress bar, write weights and ONNX; the parity seen at export."""
+        from model import LSTMStockModel
+
+        weights, exported = files
+        train, validation = (data.rows.rows(p) for p in (data.split.train, data.split.validation))
+        network = LSTMStockModel(recipe, seed=self.settings.seed)
+        with epoch_bar(self.ticker, recipe.epochs) as bar:
+
+            def ended(epoch: int, logs: Mapping[str, float]) -> None:
+                run.log_epoch(epoch, {"train_loss": logs["loss"], "val_loss": logs["val_loss"]})
+                bar.set_postfix_str(f"validation loss {logs['val_loss']:.5f}", refresh=False)
+                bar.update()
+
+            history = network.train(
+                train.x,
+                train.y,
+                validation.x,
+                validation.y,
+                epochs=recipe.epochs,
+                batch_size=recipe.batch_size,
+                model_path=weights,
+                on_epoch_end=ended,
+            )
+        network.model.save_weights(str(weights))  # the restored best ones
+        network.export_onnx(exported)
+        run.log_figure(history_figure(history.history, self.ticker), "training_history.png")
+        run.log_keras_model(network.model)
+        test = data.rows.rows(data.split.test)
+        return check_parity(Network(exported).one_step(test.x), network.predict(test.x))
+
+    def _card(
+        self, data: Prepared, recipe: Recipe, judged: Judged, facts: tuple[float, str]
+    ) -> ModelCard:
+        parity, run_id = facts
+        return ModelCard(
+            ticker=self.ticker,
+            recipe=recipe.as_dict(),
+            seed=self.settings.seed,
+            trained_at=datetime.now(UTC).replace(microsecond=0),
+            trained_through=data.prices.provenance.last_session,
+            start_date=self.settings.start_date,
+            train=data.span(data.split.train),
+            validation=data.span(data.split.validation),
+            test=data.span(data.split.test),
+            data=data.prices.provenance,
+            calibration=judged.calibration,
+            scores=judged.scores,
+            skill=judge(judged.rows, "lstm"),
+            parity=parity,
+            versions=library_versions(),
+            git_revision=git_revision(),
+            run_id=run_id,
+        )
+
+    def _rule_and_publish(self, trained: Trained, registry: Registry, run: TrainingRun) -> Outcome:
+        card, folder = trained.card, trained.folder
+        with self.store.lock(self.ticker):  # two trainings of one ticker rule one after the other
+            champion = usable_champion(self.store, trained.data.prices)
+            ruling = rule(champion, trained.judged, trained.data)
+            labels = {
+                "recipe": str(card.recipe["name"]),
+                "data_source": card.data.source,
+                "verdict": card.skill.verdict,
+                "promoted": str(ruling.promoted).lower(),
+                "gate": ruling.reason,
+                "model_bundle": folder.name,
+            }
+            run.tag(**labels)
+            version = registry.register(run.run_id, self.ticker, labels)
+            if ruling.promoted:
+                registry.publish(self.store, self.ticker, folder, version)
+        return Outcome(ticker=self.ticker, folder=folder, version=version, card=card, ruling=ruling)
+
+
+def recipe_of(settings: Settings) -> Recipe:
+    """The configured recipe; fields that were set explicitly win over the table."""
+    given = {name: getattr(settings, name) for name in settings.model_fields_set}
+    return find_recipe(settings.recipe, given)
+
+
+def parameters(data: Prepared, recipe: Recipe, settings: Settings) -> dict[str, object]:
+    """What the run logs: the recipe and the data really used."""
+    fields = {k: v for k, v in recipe.as_dict().items() if k not in ("name", "description")}
+    provenance = data.prices.provenance
+    return {
+        "recipe": recipe.name,
+        "ticker": data.prices.ticker,
+        **fields,
+        "seed": settings.seed,
+        "start_date": settings.start_date,
+        "data_source": provenance.source,
+        "data_adjustment": provenance.adjustment,
+        "data_sha256": provenance.sha256,
+        "data_last_session": provenance.last_session,
+        "data_rows": len(data.bars),
+        "data_stale": provenance.stale,
+    }
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of what decides the numbers."""
+    found = {"python": sys.version.split()[0]}
+    for name in ("tensorflow", "tensorflow-cpu", "keras", "numpy", "onnxruntime", "tf2onnx"):
+        try:
+            found[name] = installed_version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def git_revision() -> str | None:
+    """The revision of the code, where it is a git checkout."""
+    try:
+        run = subprocess.run(
+            ["git", "rev-parse", "HEAD"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return run.stdout.strip()
+
+
+@contextmanager
+def epoch_bar(ticker: str, epochs: int) -> Iterator[Any]:
+    """A progress bar over epochs that ends full when training stops early."""
+    with tqdm(total=epochs, desc=f"{ticker} training", unit="epoch") as bar:
+        yield bar
+        bar.total = bar.n
+        bar.refresh()
+
+
+def lacking(tickers: tuple[str, ...], settings: Settings) -> tuple[str, ...]:
+    """Those without a champion that fits the prices there are now; refreshes the prices."""
+    store = ModelStore(settings.models_dir)
+    return tuple(
+        ticker
+        for ticker in tickers
+        if usable_champion(store, StockDataPipeline(ticker, settings).load()) is None
+    )
+
+
+def train_all(tickers: tuple[str, ...], settings: Settings, recipe: Recipe) -> Iterator[Trial]:
+    """Train each ticker in turn; a failed one costs only itself."""
+    for ticker in tickers:
+        try:
+            prices = StockDataPipeline(ticker, settings).load()
+            yield ticker, MLflowTrainer(ticker, settings).run(prices, recipe)
+        except ForecastingError as error:
+            yield ticker, error
+
+
+def summary(outcome: Outcome) -> str:
+    """One training in two lines."""
+    card, ruling = outcome.card, outcome.ruling
+    place = "champion" if ruling.promoted else "kept, not promoted"
+    return (
+        f"{outcome.ticker}: version {outcome.version} ({place}: {ruling.reason}); "
+        f"{card.data.source} prices through {card.trained_through}\n"
+        f"  one-step RMSE {card.skill.rmse_ratio:.2f} times that of repeating the last close over "
+        f"{card.test.rows} held-out sessions: {card.skill.verdict}"
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Train, judge and register one LSTM per ticker. Exit 1 if a ticker failed, 2 on bad input."""
+    arguments = _parser().parse_args(argv)
+    _quiet_libraries()
+    try:
+        settings = get_settings()
+        logging.basicConfig(level=settings.log_level, format=LOG_FORM)
+        tickers = tuple(parse_ticker(t) for t in arguments.tickers) or settings.tickers
+        recipe = _chosen_recipe(arguments, settings)
+        if arguments.missing:
+            tickers = lacking(tickers, settings)
+        failed = []
+        for ticker, result in train_all(tickers, settings, recipe):
+            print(_line(ticker, result), flush=True)
+            failed += [ticker] if isinstance(result, ForecastingError) else []
+    except ForecastingError as error:
+        print(f"train.py: {error}", file=sys.stderr)
+        return 2
+    if failed:
+        print(f"train.py: failed: {' '.join(failed)}", file=sys.stderr)
+    if arguments.stay:
+        _stay(tickers, settings, recipe)
+    return 1 if failed else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="train.py", description=main.__doc__)
+    parser.add_argument("tickers", nargs="*", help="symbols; default: STOCK_TICKERS")
+    parser.add_argument("--epochs", type=int, help="at most so many epochs (default STOCK_EPOCHS)")
+    parser.add_argument("--batch-size", type=int, help="rows per step (default STOCK_BATCH_SIZE)")
+    parser.add_argument("--recipe", help="named recipe (default STOCK_RECIPE)")
+    parser.add_argument(
+        "--missing", action="store_true", help="only tickers without a champion for their prices"
+    )
+    parser.add_argument(
+        "--stay", action="store_true", help="then stay, and train what comes to lack a champion"
+    )
+    return parser
+
+
+def _chosen_recipe(arguments: argparse.Namespace, settings: Settings) -> Recipe:
+    """Flags win over settings; both are held to the settings' ranges."""
+    flags = {
+        name: value
+        for name in ("epochs", "batch_size", "recipe")
+        if (value := getattr(arguments, name)) is not None
+    }
+    return recipe_of(with_flags(settings, flags))
+
+
+def _line(ticker: str, result: Outcome | ForecastingError) -> str:
+    return f"{ticker}: {result}" if isinstance(result, ForecastingError) else summary(result)
+
+
+def _stay(tickers: tuple[str, ...], settings: Settings, recipe: Recipe) -> None:
+    """Look again every hour until SIGTERM or SIGINT."""
+    leave = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: leave.set())
+    while not leave.wait(STAY_SECONDS):
+        for ticker, result in train_all(lacking(tickers, settings), settings, recipe):
+            log.warning("trained ticker=%s result=%s", ticker, _line(ticker, result))
+
+
+def _quiet_libraries() -> None:
+    """Only what is wrong, from libraries that read these names when they are loaded."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # its notice cannot be silenced otherwise; nothing here gets slower, and sums stay in order
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
