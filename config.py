@@ -72,6 +72,7 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("mlflow_tracking_uri", "MLFLOW_TRACKING_URI"),
     )
     api_url: str = "http://127.0.0.1:8000"  # where the dashboard finds the API
+    public_api_url: str | None = None  # where a browser finds it, if elsewhere
     mlflow_url: str = "http://127.0.0.1:5000"  # where a browser finds the MLflow UI
     log_level: Annotated[str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR)$")] = "WARNING"
 

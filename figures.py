@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from contracts import FloatArray
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def history_figure(history: Mapping[str, Sequence[float]], title: str) -> Figure:
     """Training and validation loss (log scale) and the learning rate by epoch."""
-    figure = Figure(figsize=(9, 4), layout="constrained")
+    figure = _blank(9, 4)
     loss, rate = figure.subplots(1, 2)
     epochs = range(1, len(history["loss"]) + 1)
     loss.plot(epochs, history["loss"], label="training")
@@ -28,7 +31,7 @@ def forecast_figure(
     dates: np.ndarray, actual: FloatArray, forecasts: Mapping[str, FloatArray], title: str
 ) -> Figure:
     """What happened against one-step forecasts over the held-out sessions, in prices."""
-    figure = Figure(figsize=(10, 5), layout="constrained")
+    figure = _blank(10, 5)
     axes = figure.subplots()
     axes.plot(dates, actual, color="black", linewidth=1.5, label="actual mid-price")
     for name, values in forecasts.items():
@@ -37,3 +40,9 @@ def forecast_figure(
     axes.legend()
     figure.autofmt_xdate()
     return figure
+
+
+def _blank(width: float, height: float) -> Figure:
+    from matplotlib.figure import Figure  # importing it writes a cache into the user's home
+
+    return Figure(figsize=(width, height), layout="constrained")

@@ -5,12 +5,12 @@ Knows no ticker, no date, no store of models.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import pandas as pd
 
 from contracts import FloatArray
@@ -21,6 +21,10 @@ class Network:
     """An ONNX network of input (batch, length, 1) and output (batch, 1), shared by threads."""
 
     def __init__(self, path: Path) -> None:
+        # it reports to its maker from the moment it is imported, unless told not to before
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+        import onnxruntime
+
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1  # more threads spin a core away and are slower here
         self._session = onnxruntime.InferenceSession(

@@ -70,7 +70,7 @@ class StockPredictor:
             steps: sessions ahead, at least 1.
         """
         start = np.asarray(initial_sequence, dtype=float).reshape(1, -1, 1)
-        return self.network.recurse(start, steps)[0]
+        return np.asarray(self.network.recurse(start, steps)[0])
 
     def apply_ema_smoothing(self, predictions: FloatArray, span: int = 10) -> FloatArray:
         """Exponential average, alpha = 2 / (span + 1), started at the first value; same shape."""
@@ -256,8 +256,8 @@ class ForecastDesk:
         """Configured tickers in their order, then any other that has a champion."""
         return tuple(dict.fromkeys((*self.settings.tickers, *self._store.tickers())))
 
-    def readiness(self) -> Mapping[str, str | None]:
-        """Each configured ticker: None when it can answer, else why not, in one sentence."""
+    def readiness(self) -> Mapping[str, ForecastingError | None]:
+        """Each configured ticker: None when it can answer, else why not."""
         return {ticker: self._problem(ticker) for ticker in self.settings.tickers}
 
     def drift(self, ticker: str) -> DriftVerdict:
@@ -276,11 +276,11 @@ class ForecastDesk:
         """Give the database connections back."""
         self._log.close()
 
-    def _problem(self, ticker: str) -> str | None:
+    def _problem(self, ticker: str) -> ForecastingError | None:
         try:
             self._usable(ticker)
         except ForecastingError as error:
-            return str(error)
+            return error
         return None
 
     def _usable(self, ticker: str) -> tuple[Published, StockPredictor, Prices]:

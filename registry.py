@@ -106,7 +106,7 @@ class Registry:
                 experiment_id=experiment, run_name=f"{ticker}_training", tags={"ticker": ticker}
             )
             mlflow.log_params({name: str(value) for name, value in parameters.items()})
-        with active, self._reached():
+        with self._reached(), active:  # ending the run may fail as well
             yield TrainingRun(self._client, active.info.run_id)
 
     def register(self, run_id: str, ticker: str, tags: Mapping[str, str]) -> str:

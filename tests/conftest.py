@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from project import Project
 
 from config import Settings
 
@@ -47,3 +48,19 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.chdir(tmp_path)
     return Settings()
+
+
+@pytest.fixture(scope="session")
+def trained_project(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Real AAPL prices imported and a champion trained on them for two epochs."""
+    project = Project(
+        tmp_path_factory.mktemp("trained"),
+        {"STOCK_TICKERS": "AAPL", "STOCK_AS_OF": "2025-12-31", "STOCK_EPOCHS": "2"},
+    )
+    for command in (
+        ("data_pipeline.py", "import", "AAPL", str(real_data / "yahoo" / "AAPL.csv")),
+        ("train.py", "AAPL"),
+    ):
+        run = project.command(*command)
+        assert run.returncode == 0, run.stderr
+    return project

@@ -3,37 +3,23 @@
 from __future__ import annotations
 
 import csv
-import os
 import re
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import httpx
 import pytest
-from conftest import ROOT
 from playwright.sync_api import Page, expect, sync_playwright
+from project import ROOT, Project, free_port
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.real_data]
 
-API_APP = "fake_desk:app"
 ARTIFACTS = ROOT / "test-artifacts"
-PATIENCE = 60  # seconds until a server must answer
+PATIENCE = 60_000  # milliseconds until the page must stand
 QUIET = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update"),
 ]
-
-
-@pytest.fixture(scope="module")
-def trained_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Stand-in until the shared fixture exists."""
-    return tmp_path_factory.mktemp("project")
 
 
 @dataclass
@@ -53,63 +39,16 @@ class Visit:
 
 
 @pytest.fixture(scope="module")
-def stack(trained_project: Path) -> Iterator[Stack]:
+def stack(trained_project: Project) -> Iterator[Stack]:
     """The service and the dashboard, started by the commands of the README."""
-    api, page = free_port(), free_port()
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("STOCK_")},
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
-        "STOCK_API_URL": f"http://127.0.0.1:{api}",
-    }
-    service = ["uvicorn", "--app-dir", str(ROOT), API_APP, "--port", str(api)]
-    dashboard = ["streamlit", "run", str(ROOT / "streamlit_app.py"), "--server.port", str(page)]
-    with ExitStack() as running:
-        for command, health in (
-            (service, f"http://127.0.0.1:{api}/health"),
-            (dashboard, f"http://127.0.0.1:{page}/_stcore/health"),
-        ):
-            running.enter_context(server(command, trained_project, environment, health))
-        yield Stack(f"http://127.0.0.1:{api}", f"http://127.0.0.1:{page}")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextmanager
-def server(
-    command: list[str], folder: Path, environment: dict[str, str], health: str
-) -> Iterator[None]:
-    """Run one server until the block ends; its output is in `folder`, shown when it fails."""
-    log = folder / f"{command[0]}.log"
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", *command],
-            cwd=folder,
-            env=environment,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        wait_for(health, process, log)
-        yield
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
-
-
-def wait_for(health: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        with suppress(httpx.HTTPError):
-            if httpx.get(health, timeout=2).is_success:
-                return
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=0.2)
-            pytest.fail(f"the server stopped:\n{log.read_text()}")
-    pytest.fail(f"no answer from {health} within {PATIENCE} s:\n{log.read_text()}")
+    port = free_port()
+    page = f"http://127.0.0.1:{port}"
+    dashboard = ("streamlit", "run", str(ROOT / "streamlit_app.py"), "--server.port", str(port))
+    with (
+        trained_project.api() as api,
+        trained_project.serving(*dashboard, until=f"{page}/_stcore/health", STOCK_API_URL=api),
+    ):
+        yield Stack(api, page)
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +62,7 @@ def visit(stack: Stack, chromium: str) -> Iterator[Visit]:
         page.on("pageerror", lambda error: note(seen, "error", str(error)))
         page.on("request", lambda request: note_outsider(seen, request.url))
         page.goto(stack.page)
-        expect(page.locator(".js-plotly-plot")).to_be_visible(timeout=PATIENCE * 1000)
+        expect(page.locator(".js-plotly-plot")).to_be_visible(timeout=PATIENCE)
         yield seen
         browser.close()
 
@@ -214,7 +153,7 @@ def test_the_address_bar_opens_the_same_view_again(visit, stack):
     assert "steps=20" in visit.page.url
     visit.page.reload()
     heading = visit.page.get_by_role("heading", name=f"{said['ticker']}, the next 20 sessions")
-    expect(heading).to_be_visible(timeout=PATIENCE * 1000)
+    expect(heading).to_be_visible(timeout=PATIENCE)
 
 
 def test_every_tab_opens_and_says_what_the_service_says(visit, stack):

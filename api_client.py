@@ -1,0 +1,129 @@
+"""The dashboard's only door to the forecast service. Knows HTTP; nothing of Streamlit."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self, TypeVar
+from urllib.parse import quote
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from contracts import NoDriftCheck, ServiceUnavailable
+from schemas import DriftOut, ForecastOut, ModelOut, ProblemOut, ReadyOut, TickersOut
+
+# A ticker asked for the first time may have to be downloaded: patient reads, impatient connects.
+TIMEOUT = httpx.Timeout(30.0, connect=3.0)
+
+Answer = TypeVar("Answer", bound=BaseModel)
+
+
+def wire() -> httpx.BaseTransport:
+    """What carries the requests; tests put a pretend one here."""
+    return httpx.HTTPTransport(retries=1)
+
+
+class ForecastClient:
+    """Asks one forecast service and checks what it answers.
+
+    Every method raises ServiceUnavailable, with a sentence for whoever looks at the page, when
+    the service cannot be reached, refuses, or answers something else than promised.
+    """
+
+    def __init__(self, base_url: str, transport: httpx.BaseTransport | None = None) -> None:
+        self.base_url = base_url.rstrip("/")
+        # given a transport, httpx ignores proxies, which are meant for the internet
+        self._http = httpx.Client(transport=transport or wire(), timeout=TIMEOUT)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the connections."""
+        self._http.close()
+
+    def tickers(self) -> list[str]:
+        """Tickers one can ask for, the configured ones first."""
+        return _read(self._get("/tickers"), TickersOut).tickers
+
+    def forecast(self, ticker: str, steps: int, smoothing: bool) -> ForecastOut:
+        """The next `steps` sessions of a ticker."""
+        return _read(self._get(forecast_path(ticker, steps, smoothing)), ForecastOut)
+
+    def model(self, ticker: str) -> ModelOut:
+        """The published model of a ticker."""
+        return _read(self._get(f"/models/{quote(ticker, safe='')}"), ModelOut)
+
+    def drift(self, ticker: str) -> DriftOut:
+        """The latest drift check of a ticker.
+
+        Raises:
+            NoDriftCheck: there has been none yet.
+        """
+        response = self._get(f"/drift/{quote(ticker, safe='')}")
+        problem = _problem_in(response)
+        if problem and problem.type == f"/problems/{NoDriftCheck.code}":
+            raise NoDriftCheck(ticker)
+        return _read(response, DriftOut)
+
+    def ready(self) -> dict[str, str | None]:
+        """By configured ticker, why it cannot answer; None when it can."""
+        response = self._get("/ready")
+        problem = _problem_in(response)
+        if problem and problem.tickers is not None:
+            return problem.tickers
+        return _read(response, ReadyOut).tickers
+
+    def _get(self, path: str) -> httpx.Response:
+        try:
+            return self._http.get(self.base_url + path)
+        except httpx.TimeoutException as error:
+            raise ServiceUnavailable(
+                f"The forecast service at {self.base_url} did not answer in time; try again"
+            ) from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise ServiceUnavailable(
+                f"The forecast service at {self.base_url} does not answer ({error}); start it "
+                "with: uvicorn app:app --port 8000, or set STOCK_API_URL to where it runs"
+            ) from error
+
+
+def forecast_path(ticker: str, steps: int, smoothing: bool) -> str:
+    """Path and query of a forecast, escaped: `^GSPC` and `EURUSD=X` need it."""
+    return f"/predict?{httpx.QueryParams(ticker=ticker, steps=steps, smoothing=smoothing)}"
+
+
+def _problem_in(response: httpx.Response) -> ProblemOut | None:
+    """What the service says is wrong; None when nothing is."""
+    if response.is_success:
+        return None
+    try:
+        return ProblemOut.model_validate_json(response.content)
+    except ValidationError:  # a proxy's page, say
+        said = f"{response.status_code} {response.reason_phrase}".strip()
+        return ProblemOut(
+            type="about:blank",
+            title=said,
+            status=response.status_code,
+            detail=f"The forecast service answered {said}; its log says why",
+        )
+
+
+def _read(response: httpx.Response, kind: type[Answer]) -> Answer:
+    if problem := _problem_in(response):
+        raise ServiceUnavailable(problem.detail)
+    try:
+        return kind.model_validate_json(response.content)
+    except ValidationError as error:
+        raise ServiceUnavailable(
+            f"The forecast service at {response.url.netloc.decode()} answered something "
+            "unexpected; are the service and this page of the same version?"
+        ) from error

@@ -1,0 +1,352 @@
+"""The shape, unit and meaning of every HTTP body, shared by the API and its client.
+
+Knows contracts and pydantic; no HTTP, no settings, no file.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    field_validator,
+)
+from pydantic.config import JsonDict
+
+from answers import forecast_answer
+from contracts import (
+    TICKER_PATTERN,
+    Adjustment,
+    Champion,
+    DriftVerdict,
+    Forecast,
+    Source,
+    Verdict,
+    parse_ticker,
+)
+
+MAX_STEPS = 90
+MAX_BATCH = 100
+STEPS_HELP = "Exchange sessions ahead; 30 unless configured otherwise"
+
+
+def _finite_or_none(value: object) -> object:
+    """JSON has no NaN: a score that could not be computed is null."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _absent(value: object) -> bool:
+    return value is None
+
+
+Score = Annotated[float | None, BeforeValidator(_finite_or_none)]
+Ticker = Annotated[
+    str,
+    AfterValidator(parse_ticker),
+    WithJsonSchema({"type": "string", "pattern": TICKER_PATTERN, "examples": ["AAPL", "BRK-B"]}),
+]
+
+
+class Out(BaseModel):
+    """Every answer: immutable, readable from a contract's attributes."""
+
+    model_config = ConfigDict(frozen=True, from_attributes=True)
+
+
+class BandOut(Out):
+    """Mid-prices between which a share of outcomes is meant to fall, one pair per date."""
+
+    lower: list[float]
+    upper: list[float]
+
+
+class DataOut(Out):
+    """Where the prices behind a forecast came from."""
+
+    source: Source = Field(description="`synthetic` prices are invented, not market data")
+    last_session: date
+    stale: bool = Field(description="A later session had already ended when the prices were read")
+    adjustment: Adjustment
+    sha256: str
+
+
+class IdentityOut(Out):
+    """Which model made a forecast."""
+
+    version: str
+    recipe: str
+    trained_at: datetime = Field(description="UTC")
+    trained_through: date = Field(description="Last session that touched the model in any way")
+
+
+class SkillOut(Out):
+    """One-step skill on held-out sessions, against repeating the last close."""
+
+    baseline: str
+    rmse_ratio: float = Field(description="Model / baseline; below 1 is better than the baseline")
+    direction_accuracy: float = Field(description="Share of days on the right side of the last mid")
+    p_value: float = Field(description="Two-sided Diebold-Mariano test on squared errors")
+    verdict: Verdict
+
+
+EXAMPLE: JsonDict = {
+    "ticker": "AAPL",
+    "prediction_steps": 1,
+    "raw_predictions": [0.9407],
+    "smoothed_predictions": [0.9407],
+    "last_actual_value": 0.9436,
+    "model_path": "models/AAPL_lstm_20260117_225254",
+    "last_actual_price": 272.72,
+    "last_close": 271.86,
+    "currency": "USD",
+    "as_of": "2025-12-31",
+    "dates": ["2026-01-02"],
+    "prices": [272.1],
+    "smoothed_prices": [272.1],
+    "intervals": {"80": {"lower": [268.4], "upper": [275.8]}},
+    "data": {
+        "source": "file",
+        "last_session": "2025-12-31",
+        "stale": False,
+        "adjustment": "split",
+        "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    },
+    "model": {
+        "version": "3",
+        "recipe": "mlops_64_64_32",
+        "trained_at": "2026-01-17T22:52:54Z",
+        "trained_through": "2025-12-31",
+    },
+    "skill": {
+        "baseline": "last_close",
+        "rmse_ratio": 1.02,
+        "direction_accuracy": 0.53,
+        "p_value": 0.4,
+        "verdict": "no better than the last price",
+    },
+}
+
+
+class ForecastOut(Out):
+    """The next mid-prices, (high + low) / 2, of one ticker, one entry per exchange session."""
+
+    model_config = ConfigDict(json_schema_extra={"example": EXAMPLE})
+
+    ticker: str
+    prediction_steps: int = Field(description="Exchange sessions ahead")
+    raw_predictions: list[float] = Field(description="MinMax scale of the window ending at `as_of`")
+    smoothed_predictions: list[float] | None = Field(
+        description="`raw_predictions` after the exponential moving average; null without smoothing"
+    )
+    last_actual_value: float = Field(description="Last known mid-price on the MinMax scale")
+    model_path: str = Field(description="`models/<bundle>`")
+    last_actual_price: float = Field(description="Last known mid-price, in `currency`")
+    last_close: float = Field(description="Last known close, in `currency`")
+    currency: str
+    as_of: date = Field(description="Last session the model saw")
+    dates: list[date] = Field(description="Exchange sessions, ascending, all after `as_of`")
+    prices: list[float] = Field(description="Mid-prices, in `currency`, one per date")
+    smoothed_prices: list[float] | None = Field(description="In `currency`; null without smoothing")
+    intervals: dict[Literal["80", "95"], BandOut] = Field(
+        description="By per cent of outcomes meant to fall inside; a level is absent when too few "
+        "held-out sessions were there to calibrate it"
+    )
+    data: DataOut
+    model: IdentityOut
+    skill: SkillOut
+
+    @classmethod
+    def of(cls, forecast: Forecast) -> Self:
+        """The answer to one forecast."""
+        return cls.model_validate(forecast_answer(forecast))
+
+
+class BatchIn(BaseModel):
+    """Several tickers at once."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    tickers: list[Ticker] = Field(
+        min_length=1, max_length=MAX_BATCH, json_schema_extra={"uniqueItems": True}
+    )
+    steps: int | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_STEPS,
+        description="Exchange sessions ahead; 30 unless configured",
+    )
+    smoothing: bool = Field(default=True, description="Add an exponential moving average")
+
+    @field_validator("tickers")
+    @classmethod
+    def _unique(cls, value: list[str]) -> list[str]:
+        if twice := sorted({ticker for ticker in value if value.count(ticker) > 1}):
+            raise ValueError(f"every ticker once, please; given twice: {', '.join(twice)}")
+        return value
+
+
+class FieldProblem(Out):
+    """What is wrong with one part of a request."""
+
+    loc: list[str | int] = Field(description="Where: query, path or body, then the name")
+    msg: str
+
+
+class ProblemOut(Out):
+    """An error as RFC 9457 describes it."""
+
+    type: str = Field(description="Stable name of the kind of problem, `/problems/<code>`")
+    title: str
+    status: int
+    detail: str = Field(description="What is wrong and what to do next")
+    errors: list[FieldProblem] | None = Field(
+        default=None,
+        exclude_if=_absent,
+        description="Invalid requests only: one entry per invalid part",
+    )
+    tickers: dict[str, str | None] | None = Field(
+        default=None,
+        exclude_if=_absent,
+        description="`/ready` only: by ticker, why it cannot answer; null when it can",
+    )
+
+
+class BatchOut(Out):
+    """Every ticker asked for is in exactly one of the two."""
+
+    predictions: dict[str, ForecastOut]
+    errors: dict[str, ProblemOut]
+
+
+class ServiceOut(Out):
+    """What this service is."""
+
+    name: str
+    version: str
+    disclaimer: str
+    links: dict[str, str]
+
+
+class HealthOut(Out):
+    """The process answers; says nothing about models."""
+
+    status: Literal["healthy"] = "healthy"
+    version: str
+
+
+class ReadyOut(Out):
+    """By configured ticker, why it cannot answer; null when it can."""
+
+    status: Literal["ready"] = "ready"
+    tickers: dict[str, str | None]
+
+
+class TickersOut(Out):
+    """Tickers that are configured or have a model."""
+
+    tickers: list[str]
+
+
+class SpanOut(Out):
+    """First and last session of a part of the data, both included."""
+
+    first: date
+    last: date
+    rows: int
+
+
+class CalibrationOut(Out):
+    """Half-widths of the bands, per level and step, on the logarithm of the price."""
+
+    origins: int = Field(description="Held-out origins the widths come from")
+    widths: Mapping[str, list[float | None]]
+
+
+class CardOut(Out):
+    """All that is said about a model beside its weights."""
+
+    ticker: str
+    recipe: Mapping[str, Any]
+    seed: int
+    trained_at: datetime = Field(description="UTC")
+    trained_through: date
+    start_date: date
+    train: SpanOut
+    validation: SpanOut
+    test: SpanOut
+    data: DataOut
+    calibration: CalibrationOut
+    scores: Mapping[str, Mapping[str, Score]] = Field(
+        description="One step ahead on held-out sessions, by model and every baseline; prices in "
+        "the listing currency; null where a score is not defined"
+    )
+    skill: SkillOut
+    parity: Score = Field(description="Largest |ONNX - Keras| seen at export, MinMax scale")
+    versions: Mapping[str, str]
+    git_revision: str | None
+    run_id: str | None = Field(description="MLflow run")
+    notes: list[str]
+
+
+class ModelOut(Out):
+    """The published model of a ticker."""
+
+    ticker: str
+    version: str = Field(description="Registered version, as MLflow counts")
+    bundle: str
+    model_path: str = Field(description="`models/<bundle>`")
+    card: CardOut
+
+    @classmethod
+    def of(cls, champion: Champion) -> Self:
+        """The answer about one champion."""
+        return cls(
+            ticker=champion.card.ticker,
+            version=champion.version,
+            bundle=champion.bundle,
+            model_path=f"models/{champion.bundle}",
+            card=CardOut.model_validate(champion.card),
+        )
+
+
+class FeatureDriftOut(Out):
+    """How far one daily feature has moved from the champion's training sample."""
+
+    feature: str
+    method: str
+    distance: Score
+    threshold: Score
+    drifted: bool
+
+
+class DriftOut(Out):
+    """The latest drift check of one ticker."""
+
+    ticker: str
+    checked_at: datetime = Field(description="UTC")
+    as_of: date = Field(description="Last session in the current sample")
+    alarm: bool
+    summary: str
+    features: list[FeatureDriftOut]
+    reference_rows: int
+    current_rows: int
+    rmse_ratio_reference: Score = Field(
+        description="One-step RMSE of the model over that of repeating the last close, at training"
+    )
+    rmse_ratio_current: Score = Field(description="The same over the current sample")
+    model_version: str
+    data_source: Source
+    reports: list[str]
+
+    @classmethod
+    def of(cls, verdict: DriftVerdict) -> Self:
+        """The answer about one check."""
+        return cls.model_validate(verdict)

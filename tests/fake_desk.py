@@ -1,0 +1,211 @@
+"""A desk with invented but valid answers, for tests of the HTTP service and of the page.
+
+`uvicorn --app-dir tests fake_desk:app` serves it, which also helps when working on the page.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
+
+from app import create_app
+from contracts import (
+    Band,
+    Calibration,
+    Champion,
+    DriftVerdict,
+    FeatureDrift,
+    Forecast,
+    ForecastingError,
+    ModelCard,
+    ModelIdentity,
+    NoDriftCheck,
+    Provenance,
+    Skill,
+    Span,
+    UnknownTicker,
+)
+
+AS_OF = date(2025, 12, 31)
+BUNDLE = "AAPL_lstm_20260117_225254"
+TRAINED_AT = datetime(2026, 1, 17, 22, 52, 54, tzinfo=UTC)
+SKILL = Skill(
+    baseline="last_close",
+    rmse_ratio=3.1,
+    direction_accuracy=0.53,
+    p_value=0.0004,
+    verdict="worse than the last price",
+)
+FILE = Provenance(
+    source="file",
+    adjustment="split",
+    fetched_at=TRAINED_AT,
+    first_session=date(2020, 1, 2),
+    last_session=AS_OF,
+    rows=1509,
+    sha256="ab" * 32,
+)
+
+
+def sessions(steps: int) -> tuple[date, ...]:
+    """Weekdays after AS_OF without New Year's Day: near enough to an exchange."""
+    days = (AS_OF + timedelta(days=n) for n in range(2, 3 * steps + 8))
+    return tuple(day for day in days if day.weekday() < 5)[:steps]
+
+
+def make_forecast(
+    ticker: str = "AAPL", steps: int = 30, smoothing: bool = True, data: Provenance = FILE
+) -> Forecast:
+    """A slowly waving forecast around 272 dollars."""
+    prices = tuple(271.0 + 4.0 * math.sin(step / 5) + step / 10 for step in range(steps))
+    smooth = tuple(271.0 + 3.0 * math.sin(step / 5 - 0.4) + step / 10 for step in range(steps))
+    return Forecast(
+        ticker=ticker,
+        currency="USD",
+        as_of=AS_OF,
+        dates=sessions(steps),
+        normalised=tuple(price / 300 for price in prices),
+        prices=prices,
+        smoothed_normalised=tuple(price / 300 for price in smooth) if smoothing else None,
+        smoothed_prices=smooth if smoothing else None,
+        bands={"80": make_band(prices, 0.015), "95": make_band(prices, 0.027)},
+        last_normalised=272.72 / 300,
+        last_mid=272.72,
+        last_close=271.86,
+        provenance=data,
+        model=ModelIdentity(
+            version="3",
+            bundle=BUNDLE,
+            recipe="mlops_64_64_32",
+            trained_at=TRAINED_AT,
+            trained_through=AS_OF,
+        ),
+        skill=SKILL,
+    )
+
+
+def make_band(prices: tuple[float, ...], width: float) -> Band:
+    """Widening like a random walk."""
+    widths = [width * math.sqrt(step) for step in range(1, len(prices) + 1)]
+    return Band(
+        lower=tuple(p * math.exp(-w) for p, w in zip(prices, widths, strict=True)),
+        upper=tuple(p * math.exp(w) for p, w in zip(prices, widths, strict=True)),
+    )
+
+
+def make_champion(ticker: str = "AAPL") -> Champion:
+    """A model three times worse than the last close, and one score that is not defined."""
+    scores = {
+        "lstm": {"mse": 65.8, "mae": 6.32, "rmse": 8.11, "direction_accuracy": 0.53},
+        "last_mid": {"mse": 8.5, "mae": 2.15, "rmse": 2.91, "direction_accuracy": None},
+        "last_close": {"mse": 6.9, "mae": 1.98, "rmse": 2.62, "direction_accuracy": 0.71},
+        "arima": {"mse": 7.5, "mae": 2.04, "rmse": 2.74, "direction_accuracy": math.nan},
+    }
+    card = ModelCard(
+        ticker=ticker,
+        recipe={"name": "mlops_64_64_32", "units": [64, 64, 32], "dropout": 0.5},
+        seed=42,
+        trained_at=TRAINED_AT,
+        trained_through=AS_OF,
+        start_date=date(2020, 1, 1),
+        train=Span(first=date(2020, 1, 2), last=date(2024, 4, 1), rows=1068),
+        validation=Span(first=date(2024, 4, 2), last=date(2024, 10, 15), rows=137),
+        test=Span(first=date(2024, 10, 16), last=AS_OF, rows=304),
+        data=FILE,
+        calibration=Calibration(origins=120, widths={"80": (0.015, None), "95": (0.027, None)}),
+        scores=scores,
+        skill=SKILL,
+        parity=2e-7,
+        versions={"tensorflow": "2.21.0"},
+        git_revision="0123456",
+        run_id="9c1185a5c5e9fc54612808977ee8f548",
+        notes=("no dividends in this series",),
+    )
+    return Champion(version="3", bundle=BUNDLE, card=card)
+
+
+def make_drift(ticker: str = "AAPL") -> DriftVerdict:
+    """One check with an alarm on one of two features."""
+    return DriftVerdict(
+        ticker=ticker,
+        checked_at=datetime(2026, 1, 18, 6, 0, tzinfo=UTC),
+        as_of=AS_OF,
+        alarm=True,
+        summary="The daily range of AAPL has widened since training; the returns have not.",
+        features=(
+            FeatureDrift(
+                feature="return", method="ks", distance=0.08, threshold=0.21, drifted=False
+            ),
+            FeatureDrift(feature="range", method="ks", distance=0.34, threshold=0.21, drifted=True),
+        ),
+        reference_rows=1068,
+        current_rows=60,
+        rmse_ratio_reference=3.1,
+        rmse_ratio_current=3.4,
+        model_version="3",
+        data_source="file",
+        reports=("AAPL_data_drift_20260118.html",),
+    )
+
+
+@dataclass
+class FakeDesk:
+    """Answers for the tickers it knows; `failures` are raised by ticker."""
+
+    known: tuple[str, ...] = ("AAPL", "GOOGL", "MSFT")
+    failures: Mapping[str, Exception] = field(default_factory=dict)
+    reasons: Mapping[str, ForecastingError | None] = field(default_factory=lambda: {"AAPL": None})
+    source: Provenance = FILE
+    checked: bool = True
+    asked: list[tuple[str, int, bool]] = field(default_factory=list)
+    closed: bool = False
+
+    def forecast(self, ticker: str, steps: int, smoothing: bool) -> Forecast:
+        self.asked.append((ticker, steps, smoothing))
+        self._look_up(ticker)
+        return make_forecast(ticker, steps, smoothing, self.source)
+
+    def champion(self, ticker: str) -> Champion:
+        self._look_up(ticker)
+        return make_champion(ticker)
+
+    def tickers(self) -> tuple[str, ...]:
+        return self.known
+
+    def readiness(self) -> Mapping[str, ForecastingError | None]:
+        return self.reasons
+
+    def drift(self, ticker: str) -> DriftVerdict:
+        self._look_up(ticker)
+        if not self.checked:
+            raise NoDriftCheck(ticker)
+        return make_drift(ticker)
+
+    def close(self) -> None:
+        self.closed = True
+
+    def _look_up(self, ticker: str) -> None:
+        if failure := self.failures.get(ticker):
+            raise failure
+        if ticker not in self.known:
+            raise UnknownTicker(ticker)
+
+
+def synthetic_desk() -> FakeDesk:
+    """Serves invented prices and says so."""
+    return FakeDesk(source=replace(FILE, source="synthetic"))
+
+
+def stale_desk() -> FakeDesk:
+    """Serves old prices and says so."""
+    return FakeDesk(source=replace(FILE, stale=True))
+
+
+def failing_desk(error: ForecastingError) -> FakeDesk:
+    """Fails on AAPL and knows the others."""
+    return FakeDesk(failures={"AAPL": error})
+
+
+app = create_app(lambda _settings: FakeDesk())

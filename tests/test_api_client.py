@@ -1,0 +1,169 @@
+"""The dashboard's door: what it asks, what it understands, and how it says that it cannot."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+from fake_desk import make_champion, make_drift, make_forecast
+
+from answers import forecast_answer
+from api_client import ForecastClient, forecast_path, wire
+from contracts import NoDriftCheck, ServiceUnavailable
+from schemas import DriftOut, ForecastOut, ModelOut
+
+BASE = "http://service:8000"
+
+
+def client_for(answer) -> ForecastClient:
+    """A real client on a pretend wire; `answer` is a handler or one fixed response."""
+    handler = answer if callable(answer) else lambda _: answer
+    return ForecastClient(BASE, httpx.MockTransport(handler))
+
+
+def problem(status: int, code: str, detail: str, **more: object) -> httpx.Response:
+    body = {"type": f"/problems/{code}", "title": code, "status": status, "detail": detail, **more}
+    return httpx.Response(status, json=body, headers={"content-type": "application/problem+json"})
+
+
+CALLS = {
+    "tickers": lambda client: client.tickers(),
+    "forecast": lambda client: client.forecast("AAPL", 30, True),
+    "model": lambda client: client.model("AAPL"),
+    "drift": lambda client: client.drift("AAPL"),
+    "ready": lambda client: client.ready(),
+}
+every_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+
+
+def test_a_forecast_arrives_as_it_was_sent():
+    sent = forecast_answer(make_forecast("AAPL", 5))
+    received = client_for(httpx.Response(200, json=sent)).forecast("AAPL", 5, True)
+    assert received == ForecastOut.of(make_forecast("AAPL", 5))
+    assert received.model_dump(mode="json") == sent
+
+
+def test_a_forecast_is_asked_for_by_ticker_steps_and_smoothing():
+    asked: list[httpx.URL] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url)
+        return httpx.Response(200, json=forecast_answer(make_forecast("EURUSD=X", 7, False)))
+
+    client_for(answer).forecast("EURUSD=X", 7, False)
+    assert asked[0].path == "/predict"
+    assert dict(asked[0].params) == {"ticker": "EURUSD=X", "steps": "7", "smoothing": "false"}
+
+
+def test_symbols_are_escaped_in_addresses():
+    assert forecast_path("^GSPC", 30, True) == "/predict?ticker=%5EGSPC&steps=30&smoothing=true"
+
+
+@pytest.mark.parametrize("ticker", ["^GSPC", "EURUSD=X", "0700.HK"])
+def test_any_symbol_reaches_its_model(ticker):
+    def answer(request: httpx.Request) -> httpx.Response:
+        assert request.url.path == f"/models/{ticker}"
+        return httpx.Response(200, content=ModelOut.of(make_champion(ticker)).model_dump_json())
+
+    assert client_for(answer).model(ticker).ticker == ticker
+
+
+def test_a_model_arrives_with_its_scores_and_the_undefined_one_is_none():
+    sent = ModelOut.of(make_champion())
+    received = client_for(httpx.Response(200, content=sent.model_dump_json())).model("AAPL")
+    assert received.card.scores["last_close"]["rmse"] == 2.62
+    assert received.card.scores["last_mid"]["direction_accuracy"] is None
+    assert received == sent
+
+
+def test_a_drift_verdict_arrives_as_it_was_sent():
+    sent = DriftOut.of(make_drift())
+    received = client_for(httpx.Response(200, content=sent.model_dump_json())).drift("AAPL")
+    assert received == sent
+
+
+def test_tickers_keep_their_order():
+    client = client_for(httpx.Response(200, json={"tickers": ["MSFT", "AAPL"]}))
+    assert client.tickers() == ["MSFT", "AAPL"]
+
+
+def test_no_drift_check_is_told_apart_from_trouble():
+    with pytest.raises(NoDriftCheck, match="AAPL has not been checked"):
+        client_for(problem(404, "no_drift_check", "not yet")).drift("AAPL")
+
+
+def test_another_problem_of_drift_is_trouble():
+    with pytest.raises(ServiceUnavailable, match="the database is away"):
+        client_for(problem(503, "log_unavailable", "the database is away")).drift("AAPL")
+
+
+def test_ready_is_understood():
+    body = {"status": "ready", "tickers": {"AAPL": None}}
+    assert client_for(httpx.Response(200, json=body)).ready() == {"AAPL": None}
+
+
+def test_not_ready_is_an_answer_too():
+    reasons = {"AAPL": None, "MSFT": "MSFT has no trained model yet"}
+    answer = problem(503, "not_ready", "not ready: MSFT", tickers=reasons)
+    assert client_for(answer).ready() == reasons
+
+
+@every_call
+def test_a_problem_is_passed_on_in_its_own_words(call):
+    detail = "ZZZZ has neither a trained model nor prices here; run: python train.py ZZZZ"
+    with pytest.raises(ServiceUnavailable) as caught:
+        call(client_for(problem(404, "unknown_ticker", detail)))
+    assert str(caught.value) == detail
+
+
+@every_call
+def test_a_service_that_is_not_there_is_said_plainly(call):
+    def refuse(_: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("connection refused")
+
+    with pytest.raises(ServiceUnavailable, match="does not answer.*connection refused.*uvicorn"):
+        call(client_for(refuse))
+
+
+@every_call
+def test_a_slow_service_is_said_plainly(call):
+    def hang(_: httpx.Request) -> httpx.Response:
+        raise httpx.ReadTimeout("")
+
+    with pytest.raises(ServiceUnavailable, match="did not answer in time"):
+        call(client_for(hang))
+
+
+@every_call
+@pytest.mark.parametrize("status", [301, 404, 500, 502])
+def test_a_page_of_somebody_else_is_not_taken_for_a_problem(call, status):
+    with pytest.raises(ServiceUnavailable, match=f"answered {status}"):
+        call(client_for(httpx.Response(status, html="<h1>nginx</h1>")))
+
+
+@every_call
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"tickers": 7}'])
+def test_an_answer_of_another_shape_is_not_believed(call, body):
+    with pytest.raises(ServiceUnavailable, match="answered something unexpected"):
+        call(client_for(httpx.Response(200, content=body)))
+
+
+@pytest.mark.parametrize("address", ["service:8000", "ftp://service", "http://[", ""])
+def test_an_address_that_is_none_is_said_plainly(address):
+    with pytest.raises(ServiceUnavailable, match="STOCK_API_URL"):
+        ForecastClient(address).tickers()
+
+
+def test_a_closed_port_is_said_plainly_on_a_real_wire():
+    with (
+        ForecastClient("http://127.0.0.1:9", wire()) as client,
+        pytest.raises(ServiceUnavailable, match="does not answer"),
+    ):
+        client.tickers()
+
+
+def test_a_slash_at_the_end_of_the_address_does_no_harm():
+    def answer(request: httpx.Request) -> httpx.Response:
+        assert str(request.url) == f"{BASE}/tickers"
+        return httpx.Response(200, json={"tickers": []})
+
+    assert ForecastClient(f"{BASE}/", httpx.MockTransport(answer)).tickers() == []

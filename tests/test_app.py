@@ -1,0 +1,494 @@
+"""The HTTP service over a fake desk: shapes, errors, and nothing told that should not be."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import hypothesis
+import pytest
+from fake_desk import BUNDLE, FILE, FakeDesk, make_champion, make_forecast
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.testclient import TestClient
+
+import app as service
+from answers import forecast_answer
+from app import STATUS_OF, create_app
+from config import Settings
+from contracts import (
+    BadBundle,
+    BadPrices,
+    BadSettings,
+    ForecastingError,
+    InvalidTicker,
+    LogUnavailable,
+    NoChampion,
+    SourceUnavailable,
+    parse_ticker,
+)
+from schemas import ForecastOut
+
+ROOT = Path(__file__).resolve().parent.parent
+Serve = Callable[..., TestClient]
+
+
+@pytest.fixture
+def serve(settings: Settings) -> Iterator[Serve]:
+    """Start the service on a desk; stopped when the test ends."""
+    running: list[TestClient] = []
+
+    def start(desk: FakeDesk | None = None, raise_bugs: bool = True) -> TestClient:
+        client = TestClient(create_app(lambda _: desk or FakeDesk()), "http://test", raise_bugs)
+        running.append(client.__enter__())
+        return client
+
+    yield start
+    for client in running:
+        client.__exit__()
+
+
+def every_error(kind: type[ForecastingError] = ForecastingError) -> list[type[ForecastingError]]:
+    below = [kind for child in kind.__subclasses__() for kind in every_error(child)]
+    return below if kind is ForecastingError else [kind, *below]
+
+
+def assert_problem(answer, status: int, code: str) -> None:
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["type"] == f"/problems/{code}"
+    assert answer.json()["status"] == status
+    assert answer.json()["title"] and answer.json()["detail"]
+    assert ("retry-after" in answer.headers) == (status == 503)
+
+
+# The shape of a forecast
+
+
+def test_a_forecast_has_exactly_the_promised_fields_in_order(serve):
+    answer = serve().get("/predict", params={"ticker": "AAPL", "steps": 3})
+    assert answer.status_code == 200
+    assert list(answer.json()) == [
+        *("ticker", "prediction_steps", "raw_predictions", "smoothed_predictions"),
+        *("last_actual_value", "model_path", "last_actual_price", "last_close", "currency"),
+        *("as_of", "dates", "prices", "smoothed_prices", "intervals", "data", "model", "skill"),
+    ]
+    assert list(answer.json()["intervals"]) == ["80", "95"]
+    assert list(answer.json()["intervals"]["80"]) == ["lower", "upper"]
+    assert list(answer.json()["data"]) == [
+        *("source", "last_session", "stale", "adjustment", "sha256")
+    ]
+    assert list(answer.json()["model"]) == ["version", "recipe", "trained_at", "trained_through"]
+    assert list(answer.json()["skill"]) == [
+        *("baseline", "rmse_ratio", "direction_accuracy", "p_value", "verdict")
+    ]
+
+
+@pytest.mark.parametrize("smoothing", [True, False])
+def test_http_says_exactly_what_python_says(serve, smoothing):
+    query = {"ticker": "AAPL", "steps": 7, "smoothing": smoothing}
+    answer = serve().get("/predict", params=query)
+    assert answer.json() == forecast_answer(make_forecast("AAPL", 7, smoothing))
+
+
+def test_without_smoothing_the_smoothed_fields_are_null(serve):
+    answer = serve().get("/predict?ticker=AAPL&steps=5&smoothing=false").json()
+    assert answer["smoothed_predictions"] is None
+    assert answer["smoothed_prices"] is None
+    assert len(answer["raw_predictions"]) == len(answer["prices"]) == len(answer["dates"]) == 5
+
+
+def test_the_figures_are_those_of_the_desk(serve):
+    forecast = make_forecast("AAPL", 4)
+    answer = serve().get("/predict?ticker=AAPL&steps=4").json()
+    assert answer["prices"] == pytest.approx(forecast.prices, rel=1e-9)
+    assert answer["raw_predictions"] == pytest.approx(forecast.normalised, rel=1e-9)
+    assert answer["intervals"]["95"]["upper"] == pytest.approx(forecast.bands["95"].upper, rel=1e-9)
+    assert answer["last_actual_price"] == 272.72
+    assert answer["last_close"] == 271.86
+    assert answer["dates"][0] == "2026-01-02"
+    assert answer["model"]["trained_at"] == "2026-01-17T22:52:54Z"
+    assert answer["model_path"] == f"models/{BUNDLE}"
+
+
+def test_a_level_without_a_band_has_no_key():
+    forecast = make_forecast(steps=2)
+    answer = forecast_answer(replace(forecast, bands={"80": forecast.bands["80"]}))
+    assert list(answer["intervals"]) == ["80"]
+    assert list(ForecastOut.model_validate(answer).intervals) == ["80"]
+
+
+def test_an_answer_is_never_nan():
+    forecast = replace(make_forecast(steps=1), normalised=(float("nan"),))
+    with pytest.raises(ValueError, match="finite"):
+        forecast_answer(forecast)
+
+
+def test_rounding_never_pushes_a_price_out_of_its_band():
+    price = 272.123456789123
+    band = replace(make_forecast(steps=1).bands["80"], lower=(price,), upper=(price,))
+    answer = forecast_answer(replace(make_forecast(steps=1), prices=(price,), bands={"80": band}))
+    assert answer["intervals"]["80"] == {"lower": answer["prices"], "upper": answer["prices"]}
+
+
+def test_the_documented_example_is_a_valid_answer(serve):
+    example = serve().get("/openapi.json").json()["components"]["schemas"]["ForecastOut"]["example"]
+    assert ForecastOut.model_validate(example).model_dump(mode="json") == example
+
+
+# What is asked of the desk
+
+
+def test_thirty_smoothed_sessions_unless_told_otherwise(serve):
+    desk = FakeDesk()
+    serve(desk).get("/predict?ticker=AAPL")
+    assert desk.asked == [("AAPL", 30, True)]
+
+
+def test_the_configured_horizon_is_the_default(serve, monkeypatch):
+    monkeypatch.setenv("STOCK_PREDICTION_STEPS", "12")
+    assert serve().get("/predict?ticker=AAPL").json()["prediction_steps"] == 12
+
+
+def test_lower_case_is_understood(serve):
+    assert serve().get("/predict?ticker=aapl&steps=1").json()["ticker"] == "AAPL"
+
+
+@pytest.mark.parametrize("ticker", ["BRK-B", "^GSPC", "0700.HK", "MCC.V", "EURUSD=X", "GC=F"])
+def test_every_kind_of_symbol_passes(serve, ticker):
+    client = serve(FakeDesk(known=(ticker,)))
+    assert client.get("/predict", params={"ticker": ticker, "steps": 1}).status_code == 200
+    assert client.get(f"/models/{ticker}").status_code == 200
+
+
+@pytest.mark.parametrize("ticker", ["*", "../x", "", " ", "A" * 500, "AAPL;ls", "a/b", "%00"])
+def test_what_is_no_symbol_never_reaches_the_desk(serve, ticker):
+    desk = FakeDesk()
+    answer = serve(desk).get("/predict", params={"ticker": ticker})
+    assert_problem(answer, 422, "invalid_ticker")
+    assert desk.asked == []
+
+
+def test_blanks_around_a_symbol_are_forgiven(serve):
+    assert serve().get("/models/%20AAPL%0A").json()["ticker"] == "AAPL"
+
+
+@hypothesis.settings(deadline=None)  # a busy machine is no bug
+@given(text=st.text(max_size=60))
+def test_any_text_is_either_a_symbol_or_a_problem(text):
+    desk = FakeDesk(known=())
+    app = create_app()
+    app.dependency_overrides[service.get_desk] = lambda: desk
+    app.dependency_overrides[service.get_default_steps] = lambda: 1
+    answer = TestClient(app).get("/predict", params={"ticker": text})
+    try:
+        expected = [(parse_ticker(text), 1, True)]
+    except InvalidTicker:
+        expected = []
+    assert desk.asked == expected
+    assert_problem(
+        answer, 404 if expected else 422, "unknown_ticker" if expected else "invalid_ticker"
+    )
+
+
+@pytest.mark.parametrize("steps", ["0", "91", "-1", "1.5", "many", "", "1e1"])
+def test_steps_outside_1_to_90_are_refused(serve, steps):
+    answer = serve().get("/predict", params={"ticker": "AAPL", "steps": steps})
+    assert_problem(answer, 422, "invalid_request")
+    assert answer.json()["errors"][0]["loc"] == ["query", "steps"]
+    assert answer.json()["detail"].startswith("steps: ")
+
+
+def test_a_forecast_needs_a_ticker(serve):
+    answer = serve().get("/predict")
+    assert_problem(answer, 422, "invalid_request")
+    assert answer.json()["detail"] == "ticker: Field required"
+
+
+# Errors
+
+
+def test_every_error_has_a_status():
+    assert {kind.code for kind in every_error()} == set(STATUS_OF)
+
+
+def test_errors_whose_text_is_fixed_are_known_errors():
+    assert set(service.FIXED_DETAIL) <= set(STATUS_OF)
+
+
+def test_an_unknown_ticker_is_404_and_says_what_to_do(serve):
+    answer = serve().get("/predict?ticker=ZZZZ")
+    assert_problem(answer, 404, "unknown_ticker")
+    assert "python train.py ZZZZ" in answer.json()["detail"]
+
+
+def test_a_missing_champion_is_503_with_the_reason(serve):
+    answer = serve(FakeDesk(failures={"AAPL": NoChampion("AAPL")})).get("/predict?ticker=AAPL")
+    assert_problem(answer, 503, "no_champion")
+    assert "has no trained model yet" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "kind", [BadPrices, BadBundle, SourceUnavailable, LogUnavailable, BadSettings]
+)
+def test_files_addresses_and_passwords_go_to_the_log_only(serve, kind, caplog):
+    secret = "/srv/data/AAPL.csv row 7; postgresql://user:hunter2@db/x"
+    client = serve(FakeDesk(failures={"AAPL": kind(secret)}))
+    for path in ("/predict?ticker=AAPL", "/models/AAPL", "/drift/AAPL"):
+        answer = client.get(path)
+        assert_problem(answer, 503, kind.code)
+        assert "srv" not in answer.text
+        assert "hunter2" not in answer.text
+    assert secret in caplog.text
+
+
+@pytest.mark.parametrize("bug", [KeyError("/srv/secret"), RuntimeError("hunter2"), ValueError()])
+def test_a_bug_is_500_and_tells_nothing(serve, bug):
+    answer = serve(FakeDesk(failures={"AAPL": bug}), raise_bugs=False).get("/predict?ticker=AAPL")
+    assert_problem(answer, 500, "internal_error")
+    assert answer.json()["detail"] == "The service failed unexpectedly; its log says why."
+
+
+def test_an_unknown_route_is_a_problem_too(serve):
+    assert_problem(serve().get("/nowhere"), 404, "not_found")
+    assert_problem(serve().get("/models/a/b"), 404, "not_found")
+
+
+def test_a_wrong_method_is_a_problem_that_names_the_right_one(serve):
+    answer = serve().post("/predict")
+    assert_problem(answer, 405, "method_not_allowed")
+    assert answer.headers["allow"] == "GET"
+
+
+# Batches
+
+
+def test_a_batch_answers_for_each_ticker_apart(serve):
+    client = serve(FakeDesk(failures={"MSFT": BadBundle("/srv/models/x: altered")}))
+    body = {"tickers": ["AAPL", "ZZZZ", "MSFT"], "steps": 3, "smoothing": False}
+    answer = client.post("/predict/batch", json=body)
+    assert answer.status_code == 200
+    predictions, errors = answer.json()["predictions"], answer.json()["errors"]
+    assert predictions == {"AAPL": forecast_answer(make_forecast("AAPL", 3, False))}
+    assert errors["ZZZZ"]["type"] == "/problems/unknown_ticker"
+    assert errors["MSFT"]["status"] == 503
+    assert "srv" not in answer.text
+    assert set(errors["ZZZZ"]) == {"type", "title", "status", "detail"}
+
+
+def test_a_batch_has_the_same_defaults(serve):
+    desk = FakeDesk()
+    serve(desk).post("/predict/batch", json={"tickers": ["aapl"]})
+    assert desk.asked == [("AAPL", 30, True)]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"tickers": []},
+        {"tickers": "AAPL"},
+        {"tickers": ["AAPL", "aapl"]},
+        {"tickers": [f"T{n}" for n in range(101)]},
+        {"tickers": ["AAPL"], "steps": "3"},
+        {"tickers": ["AAPL"], "steps": True},
+        {"tickers": ["AAPL"], "steps": 3.0},
+        {"tickers": ["AAPL"], "steps": 91},
+        {"tickers": ["AAPL"], "smoothing": "yes"},
+        {"tickers": ["AAPL"], "step": 3},
+        {"tickers": [7]},
+        ["AAPL"],
+        None,
+    ],
+)
+def test_a_batch_that_does_not_fit_is_refused_whole(serve, body):
+    desk = FakeDesk()
+    assert_problem(serve(desk).post("/predict/batch", json=body), 422, "invalid_request")
+    assert desk.asked == []
+
+
+def test_a_bad_symbol_in_a_batch_is_named(serve):
+    answer = serve().post("/predict/batch", json={"tickers": ["AAPL", "../x"]})
+    assert_problem(answer, 422, "invalid_ticker")
+    assert "'../x'" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("sent", [b"{", b"\xff\xfe", b""])
+def test_what_is_no_json_is_a_problem(serve, sent):
+    headers = {"content-type": "application/json"}
+    answer = serve().post("/predict/batch", content=sent, headers=headers)
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.status_code in (400, 422)
+
+
+# The other routes
+
+
+def test_the_root_says_what_this_is_and_links_work(serve):
+    client = serve()
+    answer = client.get("/").json()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert answer["version"] == project["version"]
+    assert "not investment advice" in answer["disclaimer"]
+    assert {client.get(link).status_code for link in answer["links"].values()} == {200}
+
+
+def test_health_does_not_ask_about_models(serve):
+    answer = serve(FakeDesk(reasons={"AAPL": NoChampion("AAPL")})).get("/health")
+    assert answer.status_code == 200
+    assert answer.json()["status"] == "healthy"
+
+
+def test_ready_once_every_configured_ticker_can_answer(serve):
+    answer = serve(FakeDesk(reasons={"AAPL": None, "MSFT": None})).get("/ready")
+    assert answer.status_code == 200
+    assert answer.json() == {"status": "ready", "tickers": {"AAPL": None, "MSFT": None}}
+
+
+def test_not_ready_names_each_ticker_and_its_reason(serve):
+    reasons = {"AAPL": None, "MSFT": NoChampion("MSFT")}
+    answer = serve(FakeDesk(reasons=reasons)).get("/ready")
+    assert_problem(answer, 503, "not_ready")
+    assert answer.json()["tickers"] == {"AAPL": None, "MSFT": str(NoChampion("MSFT"))}
+    assert "MSFT" in answer.json()["detail"]
+
+
+def test_a_reason_that_may_name_a_file_stays_in_the_log(serve):
+    reasons = {"AAPL": BadPrices("/srv/secret/AAPL_raw.csv is cut short")}
+    answer = serve(FakeDesk(reasons=reasons)).get("/ready")
+    assert "secret" not in answer.text
+    assert "cannot be trusted" in answer.json()["tickers"]["AAPL"]
+
+
+def test_tickers_keep_the_order_of_the_desk(serve):
+    answer = serve(FakeDesk(known=("MSFT", "AAPL"))).get("/tickers")
+    assert answer.json() == {"tickers": ["MSFT", "AAPL"]}
+
+
+def test_a_model_shows_its_whole_card(serve):
+    answer = serve().get("/models/aapl").json()
+    card = make_champion().card
+    assert answer["version"] == "3"
+    assert answer["model_path"] == f"models/{answer['bundle']}" == f"models/{BUNDLE}"
+    assert set(answer["card"]) == set(card.__dataclass_fields__)
+    assert answer["card"]["scores"]["last_close"] == card.scores["last_close"]
+    assert answer["card"]["data"]["sha256"] == FILE.sha256
+
+
+def test_a_score_that_is_not_defined_is_null(serve):
+    scores = serve().get("/models/AAPL").json()["card"]["scores"]
+    assert scores["last_mid"]["direction_accuracy"] is None
+    assert scores["arima"]["direction_accuracy"] is None  # NaN in the card
+
+
+def test_drift_shows_the_verdict(serve):
+    answer = serve().get("/drift/AAPL").json()
+    assert answer["alarm"] is True
+    assert answer["checked_at"] == "2026-01-18T06:00:00Z"
+    assert [row["feature"] for row in answer["features"]] == ["return", "range"]
+
+
+def test_no_drift_check_yet_is_404(serve):
+    assert_problem(serve(FakeDesk(checked=False)).get("/drift/AAPL"), 404, "no_drift_check")
+
+
+# Start, stop and the published schema
+
+
+def test_stopping_closes_the_desk(settings):
+    desk = FakeDesk()
+    with TestClient(create_app(lambda _: desk)):
+        assert not desk.closed
+    assert desk.closed
+
+
+def test_a_misspelt_setting_stops_the_start_with_one_line(settings, monkeypatch):
+    monkeypatch.setenv("STOCK_TICKRES", "AAPL")
+    app = create_app(lambda _: FakeDesk())
+    with pytest.raises(BadSettings, match="STOCK_TICKRES"), TestClient(app):
+        pass
+    assert app.state.startup_error.startswith("bad_settings: unknown setting STOCK_TICKRES")
+    assert "\n" not in app.state.startup_error
+
+
+def test_the_server_is_told_that_line_instead_of_a_traceback(settings, monkeypatch):
+    monkeypatch.setenv("STOCK_PREDICTION_STEPS", "0")
+    sent = startup_messages(create_app(lambda _: FakeDesk()), BadSettings)
+    assert sent[0]["type"] == "lifespan.startup.failed"
+    assert sent[0]["message"].startswith("bad_settings: STOCK_PREDICTION_STEPS='0'")
+
+
+def test_a_bug_at_startup_keeps_its_traceback(settings):
+    def broken(_: Settings) -> FakeDesk:
+        raise RuntimeError("a bug")
+
+    sent = startup_messages(create_app(broken), RuntimeError)
+    assert "Traceback" in sent[0]["message"]
+
+
+def startup_messages(app, expected: type[Exception]) -> list[dict[str, str]]:
+    """What a server is sent when the start fails."""
+    sent: list[dict[str, str]] = []
+
+    async def receive() -> dict[str, str]:
+        return {"type": "lifespan.startup"}
+
+    async def send(message: dict[str, str]) -> None:
+        sent.append(message)
+
+    with pytest.raises(expected):
+        run_once(app({"type": "lifespan", "state": {}}, receive, send))
+    return sent
+
+
+def run_once(coroutine) -> None:
+    """Drive a coroutine that never really waits."""
+    with pytest.raises(StopIteration):
+        coroutine.send(None)
+
+
+def documented(serve) -> dict:
+    return serve().get("/openapi.json").json()
+
+
+def test_every_route_and_parameter_is_described(serve):
+    for path, operations in documented(serve)["paths"].items():
+        for operation in operations.values():
+            assert operation["summary"] and operation["description"], path
+            assert all(row["description"] for row in operation.get("parameters", [])), path
+
+
+def test_problems_are_documented_as_problems_only(serve):
+    schema = documented(serve)
+    for path, operations in schema["paths"].items():
+        for operation in operations.values():
+            for status, answer in operation["responses"].items():
+                wanted = "application/json" if status == "200" else "application/problem+json"
+                assert list(answer["content"]) == [wanted], (path, status)
+    assert "HTTPValidationError" not in schema["components"]["schemas"]
+
+
+def test_every_reference_in_the_schema_leads_somewhere(serve):
+    schema = documented(serve)
+    text = json.dumps(schema)
+    names = {part.split('"')[0] for part in text.split("#/components/schemas/")[1:]}
+    assert names and names <= set(schema["components"]["schemas"])
+
+
+def test_importing_the_service_loads_nothing_heavy_and_reads_no_setting():
+    script = (
+        "import sys, app; "
+        "print(sorted({'predict', 'onnxruntime', 'tensorflow', 'mlflow'} & set(sys.modules)))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "STOCK_TICKRES": "misspelt"}
+    said = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
+    )
+    assert said.stdout.strip() == "[]"
+    assert said.stderr == ""

@@ -1,0 +1,114 @@
+"""What the page says of an answer: sentences, rows and the file to download.
+
+Pure: answers in, text and rows out. Knows no Streamlit, no Plotly and no service.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+
+from schemas import ForecastOut, SkillOut
+
+MODELS = {
+    "lstm": "This model (LSTM)",
+    "last_close": "Repeat the last close",
+    "last_mid": "Repeat the last mid-price",
+    "arima": "ARIMA(5,1,0)",
+}
+SCORES = {
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "rmse_ratio": "RMSE / last close",
+    "direction_accuracy": "Right direction",
+    "direction_accuracy_spec": "Direction, successive",
+    "mse": "MSE",
+    "normalised_rmse": "RMSE, MinMax",
+    "normalised_mae": "MAE, MinMax",
+    "normalised_mse": "MSE, MinMax",
+}
+
+
+def verdict_sentence(skill: SkillOut) -> str:
+    """The model's held-out skill as one would say it aloud."""
+    times = f"{skill.rmse_ratio:.1f}" if skill.rmse_ratio >= 2 else f"{skill.rmse_ratio:.2f}"
+    size = f"its error is {times} times as large"
+    direction = (
+        f"It was on the right side of the last known price on "
+        f"{100 * skill.direction_accuracy:.0f} % of days. (Diebold-Mariano p = {skill.p_value:.2g})"
+    )
+    said = {
+        "worse than the last price": "is **worse** than simply repeating the last close: "
+        f"{size}. Treat it as illustration.",
+        "no better than the last price": "is **no better** than simply repeating the last close: "
+        f"{size}, which may be chance.",
+        "better than the last price": "is **better** than simply repeating the last close: "
+        f"{size}.",
+    }
+    return f"Over the held-out sessions this model {said[skill.verdict]} {direction}"
+
+
+def band_at(forecast: ForecastOut, n: int) -> str:
+    """The 80 % band of the n-th session."""
+    if "80" not in forecast.intervals:
+        return "80 % band not known yet"
+    band = forecast.intervals["80"]
+    return f"80 % band {band.lower[n]:,.2f} to {band.upper[n]:,.2f}"
+
+
+def table_of(forecast: ForecastOut) -> list[dict[str, Any]]:
+    """One row per session; prices in the listing currency, `raw_prediction` on the MinMax scale."""
+    rows: list[dict[str, Any]] = []
+    for n, day in enumerate(forecast.dates):
+        row: dict[str, Any] = {"date": day.isoformat(), "price": forecast.prices[n]}
+        if forecast.smoothed_prices is not None:
+            row["smoothed_price"] = forecast.smoothed_prices[n]
+        for level, band in forecast.intervals.items():
+            row |= {f"lower_{level}": band.lower[n], f"upper_{level}": band.upper[n]}
+        rows.append({**row, "raw_prediction": forecast.raw_predictions[n]})
+    return rows
+
+
+def csv_of(forecast: ForecastOut) -> str:
+    """The table with, in every row, what the figures rest on."""
+    origin = {
+        "ticker": forecast.ticker,
+        "currency": forecast.currency,
+        "as_of": forecast.as_of.isoformat(),
+        "source": forecast.data.source,
+        "model_version": forecast.model.version,
+    }
+    rows = [{**row, **origin} for row in table_of(forecast)]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def scores_table(scores: Mapping[str, Mapping[str, float | None]]) -> list[dict[str, Any]]:
+    """One row per model or baseline, in the card's order; the telling scores come first."""
+    return [
+        {"Model": MODELS.get(name, name)}
+        | {score: row[score] for score in SCORES if score in row}
+        | {score: value for score, value in row.items() if score not in SCORES}
+        for name, row in scores.items()
+    ]
+
+
+def ratio(value: float | None) -> str:
+    """A ratio that may not be defined."""
+    return "unknown" if value is None else f"{value:.2f}"
+
+
+def long_date(day: date) -> str:
+    """2 Jan 2026."""
+    return f"{day.day} {day:%b %Y}"
+
+
+def short_date(day: date) -> str:
+    """2 Jan."""
+    return f"{day.day} {day:%b}"
