@@ -1,0 +1,1 @@
+"""The inner rooms of `data_pipeline`, which is the only door to them."""

@@ -1,0 +1,349 @@
+"""Evidently's reports and the verdict of a check, on the real library and a small real network."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pandas as pd
+import pytest
+from onnx import TensorProto, helper
+
+import drift_monitor
+from contracts import (
+    BadBundle,
+    BadPrices,
+    FeatureDrift,
+    NoChampion,
+    NotEnoughHistory,
+    Prices,
+    SourceUnavailable,
+    Span,
+)
+from drift import Samples, distance, feature_drift
+from drift_monitor import DriftMonitor, gather, main, write_report
+from forecast_log import ForecastLog, parse_verdict
+from inference import Network, one_step_table
+from model_store import CARD, NETWORK, REFERENCE, ModelStore, card_json
+from tests.builders import card, provenance
+from tests.test_drift import garch
+
+ROOT = Path(__file__).resolve().parent.parent
+DAYS = 700
+
+
+@pytest.fixture
+def monitor(settings):
+    return DriftMonitor("AAPL", settings)
+
+
+def bars_of(days: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """Bars whose mid-prices and ranges are those given, on consecutive weekdays to 2025."""
+    mid = 100 * np.exp(days["return"].cumsum().to_numpy())
+    half = np.tanh(days["range"].to_numpy() / 2) * mid  # log(high / low) is the range
+    close = mid + half * np.random.default_rng(seed).uniform(-0.9, 0.9, len(mid))
+    dates = pd.bdate_range(end="2025-12-31", periods=len(mid))
+    frame = pd.DataFrame({"Date": dates, "High": mid + half, "Low": mid - half, "Close": close})
+    return frame.assign(**{"Open": mid, "Adj Close": close, "Volume": 1e6})
+
+
+def last_value_network() -> bytes:
+    """An ONNX network that repeats the newest mid: (n, 50, 1) -> (n, 1)."""
+    shape = ["n", 50, 1]
+    graph = helper.make_graph(
+        [
+            helper.make_node("Gather", ["x", "at"], ["y"], axis=1),
+        ],
+        "last",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 1])],
+        [helper.make_tensor("at", TensorProto.INT64, [], [49])],
+    )
+    opset = [helper.make_opsetid("", 15)]
+    return onnx.helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
+
+
+def prices_of(bars: pd.DataFrame, **changes: object) -> Prices:
+    return Prices("AAPL", bars, provenance(last_session=bars["Date"].iloc[-1].date(), **changes))
+
+
+def span(rows: pd.DataFrame) -> Span:
+    dates = rows["date"]
+    return Span(first=dates.iloc[0].date(), last=dates.iloc[-1].date(), rows=len(rows))
+
+
+def publish(settings, bars: pd.DataFrame, tmp_path: Path, reference: str | None = None):
+    """A champion trained on all but the last 60 of `bars`, whose network repeats the last mid."""
+    (draft := tmp_path / "draft.onnx").write_bytes(last_value_network())
+    known = bars[:-60]
+    rows = one_step_table(Network(draft), card().recipe, known)
+    cuts = {"train": rows[:450], "validation": rows[450:490], "test": rows[490:]}
+    facts = card(
+        trained_through=known["Date"].iloc[-1].date(),
+        start_date=bars["Date"].iloc[0].date(),
+        **{name: span(part) for name, part in cuts.items()},
+    )
+    files = {CARD: card_json(facts), NETWORK: draft}
+    files[REFERENCE] = (reference or rows.to_csv(index=False)).encode()
+    store = ModelStore(settings.models_dir)
+    return store.publish("AAPL", store.write("AAPL", datetime.now(UTC), files), "3")
+
+
+@pytest.fixture
+def shelf(monkeypatch):
+    """Puts prices where `StockDataPipeline` would fetch them."""
+
+    def put(prices: Prices) -> None:
+        class Shelf:
+            def __init__(self, ticker: str, settings: object) -> None:
+                assert ticker == prices.ticker
+
+            def load(self) -> Prices:
+                return prices
+
+        monkeypatch.setattr(drift_monitor, "StockDataPipeline", Shelf)
+        monkeypatch.setattr(drift_monitor, "get_settings", drift_monitor.Settings)
+
+    return put
+
+
+@pytest.fixture
+def calm(settings, shelf, tmp_path):
+    bars = bars_of(garch(0, DAYS))
+    published = publish(settings, bars, tmp_path)
+    shelf(prices_of(bars))
+    return published
+
+
+def evidently_values(reference: pd.DataFrame, current: pd.DataFrame, limits: dict) -> dict:
+    """What Evidently itself computes for the page, by metric name."""
+    with drift_monitor._quiet_evidently():
+        snapshot = drift_monitor._evidently_run(reference, current, limits)
+    return {
+        row["metric_name"].partition("(")[0]: row["value"] for row in snapshot.dict()["metrics"]
+    }
+
+
+def test_a_data_report_is_a_page_of_its_own(monitor, tmp_path):
+    rng = np.random.default_rng(0)
+    path = monitor.generate_data_drift_report(
+        rng.normal(size=300), rng.normal(size=60), tmp_path / "deep" / "report.html"
+    )
+    page = path.read_text("utf-8")
+    assert path == tmp_path / "deep" / "report.html"
+    assert "60 recent rows against 300 reference rows" in page
+    assert "at most about 5% of checks are meant to alarm by chance" in page
+    assert [item.name for item in path.parent.iterdir()] == ["report.html"]  # no draft is left
+
+
+def test_evidently_measures_the_same_distance_with_the_reference_as_reference():
+    reference, current = garch(0, 500), garch(1, 60) * 2
+    values = evidently_values(reference[["return"]], current[["return"]], {"return": 0.3})
+    ours = distance(reference["return"].to_numpy(), current["return"].to_numpy())
+    swapped = distance(current["return"].to_numpy(), reference["return"].to_numpy())
+    assert values["ValueDrift"] == pytest.approx(ours)
+    assert values["ValueDrift"] != pytest.approx(swapped)
+
+
+def test_evidently_calls_drifted_what_we_call_drifted():
+    reference, current = garch(0, 500), garch(1, 60).assign(range=lambda rows: 5 * rows["range"])
+    entries = feature_drift(reference, current, 0.05, 0)
+    limits = {entry.feature: entry.threshold for entry in entries if entry.feature in reference}
+    values = evidently_values(reference, current, limits)
+    drifted = [entry for entry in entries if entry.drifted]
+    assert [entry.feature for entry in drifted] == ["range"]
+    assert values["DriftedColumnsCount"]["count"] == 1
+
+
+def test_evidently_scores_the_current_sample_not_the_reference():
+    actual = pd.DataFrame({"actual": np.linspace(90, 110, 100)})
+    reference = actual.assign(prediction=actual["actual"] + 1)
+    current = actual[:40].assign(prediction=actual["actual"] + 3)
+    values = evidently_values(reference, current, {})
+    assert values["RMSE"] == pytest.approx(3)
+
+
+def test_a_model_report_takes_sequences_as_the_network_sees_them(monitor, tmp_path):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(360, 50, 1)), rng.normal(size=360)
+    path = monitor.generate_model_drift_report(
+        x[:300], y[:300], x[300:], y[300:], y[:300] + 0.1, y[300:] + 0.2, tmp_path / "model.html"
+    )
+    page = path.read_text("utf-8")
+    assert "change0" in page
+    assert "Regression" in page
+
+
+def test_a_model_report_wants_one_outcome_per_row(monitor, tmp_path):
+    x, y = np.zeros((30, 50, 1)), np.zeros(30)
+    with pytest.raises(BadPrices, match="one row each"):
+        monitor.generate_model_drift_report(x, y[:-1], x, y, y, y, tmp_path / "model.html")
+
+
+def test_a_model_report_refuses_nan_in_predictions(monitor, tmp_path):
+    x, y = np.random.default_rng(0).normal(size=(30, 50, 1)), np.ones(30)
+    with pytest.raises(BadPrices, match="current sample holds NaN or infinity in prediction"):
+        monitor.generate_model_drift_report(x, y, x, y, y, y * np.nan, tmp_path / "model.html")
+
+
+def test_a_report_of_nothing_is_refused_before_a_file_is_made(monitor, tmp_path):
+    with pytest.raises(NotEnoughHistory, match="only 0 current rows"):
+        monitor.generate_data_drift_report(np.ones(30), np.array([]), tmp_path / "report.html")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_constant_sample_can_be_drawn(tmp_path):
+    reference, current = garch(0, 100), garch(1, 60) * 0
+    path = write_report(
+        reference, current, feature_drift(reference, current, 0.05, 0), tmp_path / "still.html"
+    )
+    assert "days without movement" in path.read_text("utf-8")
+
+
+def test_names_in_a_report_are_escaped(tmp_path):
+    frame = pd.DataFrame({"value": np.arange(30.0)})
+    entry = FeatureDrift(feature="<script>", method="m", distance=1.0, threshold=2.0, drifted=False)
+    page = write_report(frame, frame, [entry], tmp_path / "odd.html").read_text("utf-8")
+    assert "<td>&lt;script&gt;</td>" in page
+
+
+def test_the_samples_are_the_spans_of_the_card_and_the_newest_sessions(calm):
+    bars = bars_of(garch(0, DAYS))
+    samples = gather(calm, prices_of(bars), 60)
+    assert (len(samples.training), len(samples.recent)) == (450, 60)
+    assert samples.held_out["date"].iloc[0] == pd.Timestamp(calm.card.test.first)
+    assert samples.recent["date"].tolist() == bars["Date"][-60:].tolist()
+
+
+def test_held_out_sessions_that_are_recent_are_not_compared_with_themselves(calm):
+    samples = gather(calm, prices_of(bars_of(garch(0, DAYS))), 90)
+    assert samples.held_out["date"].iloc[-1] < samples.recent["date"].iloc[0]
+
+
+def test_a_bundle_without_its_reference_is_a_bad_bundle(settings, tmp_path):
+    bars = bars_of(garch(0, DAYS))
+    published = publish(settings, bars, tmp_path, reference="date,return\n2024-01-02,0.1\n")
+    with pytest.raises(BadBundle, match=r"reference\.csv is missing or unreadable"):
+        gather(published, prices_of(bars), 60)
+
+
+def test_a_quiet_market_gives_no_alarm_and_two_reports(monitor, calm, settings):
+    verdict = monitor.check()
+    assert not verdict.alarm
+    assert verdict.summary.startswith("No drift: the last 60 sessions")
+    assert verdict.reports == ("AAPL_data_drift.html", "AAPL_model_performance.html")
+    assert sorted(p.name for p in settings.reports_dir.iterdir()) == sorted(verdict.reports)
+    assert [row.feature for row in verdict.features] == [
+        "return",
+        "range",
+        "unchanged",
+        "rmse_ratio",
+    ]
+    assert (verdict.model_version, verdict.data_source) == ("3", "file")
+    assert (verdict.reference_rows, verdict.current_rows) == (450, 60)
+    assert verdict.rmse_ratio_reference == pytest.approx(verdict.rmse_ratio_current, rel=0.5)
+
+
+@pytest.mark.parametrize(
+    ("shock", "feature"),
+    [
+        (lambda days: days * 4, "return"),
+        (lambda days: days * [1, 5], "range"),
+        (lambda days: days * 0, "unchanged"),
+    ],
+    ids=["volatility", "ranges", "stuck feed"],
+)
+def test_what_happens_to_the_newest_sessions_is_found(
+    monitor, settings, shelf, tmp_path, monkeypatch, shock, feature
+):
+    days = garch(0, DAYS)
+    publish(settings, bars_of(days), tmp_path)
+    changed = pd.concat([days[:-60], shock(days[-60:])])
+    shelf(prices_of(bars_of(changed)))
+    monkeypatch.setattr(drift_monitor, "write_report", lambda *page: page[-1])
+    verdict = monitor.check()
+    assert verdict.alarm
+    assert feature in {row.feature for row in verdict.features if row.drifted}
+    assert verdict.summary.startswith("Drift: over the last 60 sessions")
+
+
+def test_a_worse_model_is_found_though_the_market_is_calm(calm):
+    samples = gather(calm, prices_of(bars_of(garch(0, DAYS))), 60)
+    wrong = samples.recent.assign(
+        prediction=samples.recent["prediction"] + 0.1 * samples.recent["actual"]
+    )
+    worse = replace(samples, recent=wrong)
+    drifted = {row.feature for row in drift_monitor.judge(worse, 0) if row.drifted}
+    assert drifted == {"rmse_ratio"}
+
+
+def test_performance_is_drawn_without_price_levels():
+    rows = pd.DataFrame({"actual": [330.0], "prediction": [297.0], "last_mid": [300.0]})
+    indexed = drift_monitor._indexed(rows)
+    assert indexed.to_dict("list") == {"actual": [pytest.approx(110)], "prediction": [99.0]}
+
+
+def test_a_ticker_without_a_champion_is_said_plainly(monitor):
+    with pytest.raises(NoChampion, match=r"python train\.py AAPL"):
+        monitor.check()
+
+
+def test_a_model_of_real_prices_is_not_judged_on_synthetic_ones(monitor, calm, shelf):
+    shelf(prices_of(bars_of(garch(0, DAYS)), source="synthetic"))
+    with pytest.raises(SourceUnavailable):
+        monitor.check()
+
+
+def test_the_command_prints_a_table_and_records_the_verdict(calm, settings, capsys):
+    assert main(["AAPL"]) == 0
+    shown = capsys.readouterr().out
+    assert "daily returns" in shown
+    assert "No drift" in shown
+    log = ForecastLog(settings.database_url)
+    assert log.latest_verdict("AAPL").reports[0] in shown
+    log.close()
+
+
+def test_the_command_prints_the_recorded_verdict_as_json(calm, settings, capsys, monkeypatch):
+    monkeypatch.setattr(drift_monitor, "write_report", lambda *page: page[-1])
+    assert main(["AAPL", "--json", "--current", "40"]) == 0
+    verdict = parse_verdict(capsys.readouterr().out)
+    log = ForecastLog(settings.database_url)
+    assert log.latest_verdict("AAPL") == verdict
+    log.close()
+    assert verdict.current_rows == 40
+
+
+def test_the_command_says_in_one_line_what_is_missing(settings, capsys):
+    assert main(["AAPL"]) == 2
+    error = capsys.readouterr().err.splitlines()
+    assert len(error) == 1
+    assert error[0].startswith("drift_monitor.py: AAPL")
+
+
+@pytest.mark.parametrize("text", ["5", "many", "-60"])
+def test_too_small_a_sample_is_refused_by_the_command(text, capsys):
+    with pytest.raises(SystemExit):
+        main(["AAPL", f"--current={text}"])
+    assert "is not a number from 20 up" in capsys.readouterr().err
+
+
+def test_evidently_is_imported_only_when_it_draws():
+    code = "import sys, json, drift_monitor; print(json.dumps('evidently' in sys.modules))"
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert json.loads(run.stdout) is False
+
+
+def test_samples_hold_frames_in_time_order(calm):
+    samples = gather(calm, prices_of(bars_of(garch(0, DAYS))), 60)
+    assert isinstance(samples, Samples)
+    parts = (samples.training, samples.held_out, samples.recent)
+    assert all(part["date"].is_monotonic_increasing for part in parts)
