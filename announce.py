@@ -10,12 +10,17 @@ import os
 import signal
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
-
-from tqdm import tqdm
+from collections.abc import Mapping
 
 SECONDS = 180
+SERVICES = {  # name: variable of its port, the port, where it says that it is up
+    "API": ("API_PORT", "8000", "/health"),
+    "dashboard": ("DASHBOARD_PORT", "8501", "/_stcore/health"),
+    "MLflow UI": ("MLFLOW_PORT", "5000", "/health"),
+}
 
 
 def answers(url: str) -> bool:
@@ -27,36 +32,39 @@ def answers(url: str) -> bool:
         return False
 
 
+def addresses(environment: Mapping[str, str]) -> dict[str, str]:
+    """Where each service is on this machine."""
+    return {
+        name: f"http://127.0.0.1:{environment.get(variable, port)}"
+        for name, (variable, port, _) in SERVICES.items()
+    }
+
+
 def main() -> int:
     """Exit 0 when told to stop, 1 when a service has not answered within three minutes."""
     leave = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: leave.set())
-    host = "http://127.0.0.1"
-    ports = {name: os.environ.get(f"{name.upper()}_PORT", default) for name, default in PORTS}
-    api, page, runs = (f"{host}:{port}" for port in ports.values())
-    waiting = {"API": f"{api}/health", "dashboard": f"{page}/_stcore/health", "MLflow": runs}
-    with tqdm(total=len(waiting), desc="starting", unit="service", file=sys.stdout) as bar:
-        for _ in range(SECONDS * 2):
-            for name in [name for name, url in waiting.items() if answers(url)]:
-                del waiting[name]
-                bar.update()
-            if not waiting or leave.wait(0.5):
-                break
-    if waiting and not leave.is_set():
-        print(f"no answer within {SECONDS} s from: {', '.join(waiting)}", flush=True)
+    places, began = addresses(os.environ), time.monotonic()
+    waiting = dict(places)
+    while waiting and time.monotonic() - began < SECONDS and not leave.is_set():
+        for name in [n for n, url in waiting.items() if answers(url + SERVICES[n][2])]:
+            del waiting[name]
+            done = len(places) - len(waiting)
+            print(f"[{done}/{len(places)}] {name} answers after {time.monotonic() - began:.0f} s")
+        leave.wait(0.3)
+    if leave.is_set():
+        return 0
+    if waiting:
+        print(f"no answer within {SECONDS} s from: {', '.join(waiting)}")
         return 1
-    if not leave.is_set():
-        example = f"curl '{api}/predict?ticker=AAPL'"
-        print(
-            f"\nready\n  API        {api}/docs\n  dashboard  {page}\n  MLflow UI  {runs}\n  {example}"
-        )
-        print("Ctrl-C stops all of it", flush=True)
+    print("ready; Ctrl-C stops all of it")
+    for name, url in places.items():
+        print(f"  {name:10} {url}")
+    print(f"  try        curl '{places['API']}/predict?ticker=AAPL'")
     leave.wait()
     return 0
 
-
-PORTS = (("api", "8000"), ("dashboard", "8501"), ("mlflow", "5000"))
 
 if __name__ == "__main__":
     sys.exit(main())
