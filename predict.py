@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from data_pipeline import StockDataPipeline, training_bars
 
 from answers import forecast_answer, forecast_table
 from calendars import listing_of, sessions_after
@@ -38,6 +37,7 @@ from contracts import (
     UnknownTicker,
     parse_ticker,
 )
+from data_pipeline import StockDataPipeline, training_bars
 from features import (
     denormalise,
     exponential_average,

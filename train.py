@@ -23,7 +23,6 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
 
-from data_pipeline import StockDataPipeline
 from tqdm import tqdm
 
 from backtest import Ruling, judge
@@ -34,6 +33,7 @@ from contracts import (
     Prices,
     parse_ticker,
 )
+from data_pipeline import StockDataPipeline
 from evaluation import (
     Judged,
     Prepared,
@@ -54,6 +54,7 @@ log = logging.getLogger(__name__)
 
 LOG_FORM = "%(asctime)s %(levelname)s %(name)s %(message)s"
 STAY_SECONDS = 3600.0  # between two looks for tickers without a champion
+RETRY_SECONDS = 60.0  # before the next look after a failure
 
 
 Trial = tuple[str, "Outcome | ForecastingError"]  # ticker and what came of it
@@ -323,10 +324,9 @@ def main(argv: list[str] | None = None) -> int:
         logging.basicConfig(level=settings.log_level, format=LOG_FORM)
         tickers = tuple(parse_ticker(t) for t in arguments.tickers) or settings.tickers
         recipe = _chosen_recipe(arguments, settings)
-        if arguments.missing:
-            tickers = lacking(tickers, settings)
+        wanted = lacking(tickers, settings) if arguments.missing else tickers
         failed = []
-        for ticker, result in train_all(tickers, settings, recipe):
+        for ticker, result in train_all(wanted, settings, recipe):
             print(_line(ticker, result), flush=True)
             failed += [ticker] if isinstance(result, ForecastingError) else []
     except ForecastingError as error:
@@ -369,13 +369,20 @@ def _line(ticker: str, result: Outcome | ForecastingError) -> str:
 
 
 def _stay(tickers: tuple[str, ...], settings: Settings, recipe: Recipe) -> None:
-    """Look again every hour until SIGTERM or SIGINT."""
+    """Look every hour, or every minute after a failure, until SIGTERM or SIGINT."""
     leave = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: leave.set())
-    while not leave.wait(STAY_SECONDS):
-        for ticker, result in train_all(lacking(tickers, settings), settings, recipe):
-            log.warning("trained ticker=%s result=%s", ticker, _line(ticker, result))
+    pause = RETRY_SECONDS
+    while not leave.wait(pause):
+        pause = STAY_SECONDS
+        try:
+            for ticker, result in train_all(lacking(tickers, settings), settings, recipe):
+                log.warning("trained ticker=%s result=%s", ticker, _line(ticker, result))
+                pause = RETRY_SECONDS if isinstance(result, ForecastingError) else pause
+        except ForecastingError as error:  # prices away, say: they may come back
+            log.warning("look_failed reason=%s", error)
+            pause = RETRY_SECONDS
 
 
 def _quiet_libraries() -> None:
@@ -384,6 +391,7 @@ def _quiet_libraries() -> None:
     # its notice cannot be silenced otherwise; nothing here gets slower, and sums stay in order
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 
 if __name__ == "__main__":

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
+import postgres
 import pytest
 from project import Project
 
@@ -38,6 +40,20 @@ def chromium() -> str:
             return path
     absent("no Chromium on this machine; on Debian: apt-get install chromium", "REQUIRE_BROWSER")
     raise AssertionError("absent() always raises")
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """Address of an empty database on a real PostgreSQL server."""
+    folder = postgres.programs()
+    if folder is None:
+        absent(
+            "no PostgreSQL on this machine; on Debian: apt-get install postgresql",
+            "REQUIRE_POSTGRES",
+        )
+        raise AssertionError("absent() always raises")
+    with postgres.server(folder) as url:
+        yield url
 
 
 @pytest.fixture

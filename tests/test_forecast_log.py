@@ -13,6 +13,8 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
+from project import free_port
 from pydantic import ValidationError
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import StatementError
@@ -32,6 +34,25 @@ def database(tmp_path):
 @pytest.fixture
 def store(database):
     opened = ForecastLog(f"sqlite:///{database}")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def url(request, database):
+    """An empty database of either kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{database}"
+    address = request.getfixturevalue("postgres_url")
+    engine = sa.create_engine(address)
+    forecast_log.METADATA.drop_all(engine)
+    engine.dispose()
+    return address
+
+
+@pytest.fixture
+def either(url):
+    opened = ForecastLog(url)
     yield opened
     opened.close()
 
@@ -58,30 +79,30 @@ def a_verdict(**changes: object) -> DriftVerdict:
     return replace(verdict, **changes)
 
 
-def test_a_verdict_comes_back_as_it_went_in(store):
-    store.record_verdict(a_verdict())
-    assert store.latest_verdict("AAPL") == a_verdict()
+def test_a_verdict_comes_back_as_it_went_in(either):
+    either.record_verdict(a_verdict())
+    assert either.latest_verdict("AAPL") == a_verdict()
 
 
-def test_the_latest_is_the_newest_check_not_the_last_row(store):
+def test_the_latest_is_the_newest_check_not_the_last_row(either):
     newer = a_verdict(summary="newer")
-    store.record_verdict(newer)
-    store.record_verdict(a_verdict(checked_at=newer.checked_at - timedelta(days=1)))
-    assert store.latest_verdict("AAPL") == newer
+    either.record_verdict(newer)
+    either.record_verdict(a_verdict(checked_at=newer.checked_at - timedelta(days=1)))
+    assert either.latest_verdict("AAPL") == newer
 
 
-def test_of_two_checks_in_one_instant_the_second_counts(store):
-    store.record_verdict(a_verdict(summary="first"))
-    store.record_verdict(a_verdict(summary="second"))
-    assert store.latest_verdict("AAPL").summary == "second"
+def test_of_two_checks_in_one_instant_the_second_counts(either):
+    either.record_verdict(a_verdict(summary="first"))
+    either.record_verdict(a_verdict(summary="second"))
+    assert either.latest_verdict("AAPL").summary == "second"
 
 
-def test_tickers_do_not_see_each_other(store):
-    store.record_verdict(a_verdict())
-    store.record_verdict(a_verdict(ticker="MSFT", alarm=False))
-    assert store.latest_verdict("AAPL").alarm
-    assert not store.latest_verdict("MSFT").alarm
-    assert store.latest_verdict("GOOGL") is None
+def test_tickers_do_not_see_each_other(either):
+    either.record_verdict(a_verdict())
+    either.record_verdict(a_verdict(ticker="MSFT", alarm=False))
+    assert either.latest_verdict("AAPL").alarm
+    assert not either.latest_verdict("MSFT").alarm
+    assert either.latest_verdict("GOOGL") is None
 
 
 def test_reading_creates_no_file(store, database):
@@ -189,6 +210,15 @@ def test_any_zone_is_stored_as_utc(store, database):
     assert stored.startswith("2025-12-31 22:05:00")
 
 
+@pytest.mark.postgres
+def test_a_password_is_not_in_the_complaint_about_an_absent_server():
+    away = ForecastLog(f"postgresql+psycopg://user:secret@127.0.0.1:{free_port()}/none")
+    with pytest.raises(LogUnavailable, match="cannot be read") as caught:
+        away.latest_verdict("AAPL")
+    assert "secret" not in str(caught.value)
+    away.close()
+
+
 def test_a_moment_without_a_zone_is_refused(store):
     with pytest.raises(StatementError, match="has no time zone"):
         store.record_verdict(a_verdict(checked_at=datetime(2026, 1, 1)))
@@ -204,14 +234,14 @@ def test_the_moment_type_is_right_on_both_databases(dialect, naive):
     assert kind.process_result_value(stored, dialect) == moment
 
 
-def test_two_processes_may_create_the_database_at_once(database):
+def test_two_processes_may_create_the_database_at_once(url):
     code = (
-        "import sys; from tests.test_forecast_log import a_verdict\n"
+        "import sys; from test_forecast_log import a_verdict\n"
         "from forecast_log import ForecastLog\n"
         "for _ in range(5): ForecastLog(sys.argv[1]).record_verdict(a_verdict())"
     )
-    command = [sys.executable, "-W", "ignore", "-c", code, f"sqlite:///{database}"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-W", "ignore", "-c", code, url]
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
     with ThreadPoolExecutor() as pool:
         runs = pool.map(
             lambda _: subprocess.run(
@@ -220,9 +250,10 @@ def test_two_processes_may_create_the_database_at_once(database):
             range(3),
         )
     assert [run.stderr for run in runs if run.returncode] == []
-    with sqlite3.connect(database) as connection:
-        assert connection.execute("SELECT count(*) FROM drift_checks").fetchone() == (15,)
-    connection.close()
+    engine = sa.create_engine(url)
+    with engine.connect() as connection:
+        assert connection.scalar(sa.text("SELECT count(*) FROM drift_checks")) == 15
+    engine.dispose()
 
 
 def test_the_log_is_light_to_import():

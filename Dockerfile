@@ -1,0 +1,117 @@
+# One image per role, so that no role carries another's libraries:
+#   docker build --target serve|dashboard|train|monitor|mlflow .
+# Every stage starts from the same base, so a virtual environment built in one runs in another.
+
+FROM python:3.11-slim AS builder
+ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never VIRTUAL_ENV=/opt/venv
+COPY requirements/bootstrap.txt ./
+RUN pip install --no-cache-dir --no-deps --require-hashes -r bootstrap.txt \
+ && uv venv --python "$(command -v python3)" /opt/venv
+
+# The download cache is the builder's own: mounted while installing, in no image.
+FROM builder AS serve-venv
+COPY requirements/serve.txt ./
+RUN --mount=type=cache,target=/root/.cache/uv uv pip install --require-hashes -r serve.txt
+
+FROM builder AS dashboard-venv
+COPY requirements/dashboard.txt ./
+RUN --mount=type=cache,target=/root/.cache/uv uv pip install --require-hashes -r dashboard.txt
+
+FROM builder AS train-venv
+COPY requirements/train.txt ./
+RUN --mount=type=cache,target=/root/.cache/uv uv pip install --require-hashes -r train.txt
+
+FROM builder AS monitor-venv
+COPY requirements/monitor.txt ./
+RUN --mount=type=cache,target=/root/.cache/uv uv pip install --require-hashes -r monitor.txt
+
+FROM builder AS mlflow-venv
+COPY requirements/mlflow.txt ./
+RUN --mount=type=cache,target=/root/.cache/uv uv pip install --require-hashes -r mlflow.txt
+
+
+# What every role shares: a user without rights, and folders that named volumes take their
+# owner from. HOME is a place any root file system, read-only too, leaves writable.
+FROM python:3.11-slim AS runtime
+ENV PATH=/opt/venv/bin:$PATH HOME=/tmp PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+RUN groupadd --gid 10001 stock && useradd --uid 10001 --gid 10001 --home-dir /tmp stock \
+ && install -d -o 10001 -g 10001 /data /data/prices /models /reports /mlflow
+COPY --chmod=0755 <<'EOF' /usr/local/bin/answers-200
+#!/usr/local/bin/python3 -I
+"""answers-200 PORT PATH: exit 0 if this container answers 200 there; no proxy is asked."""
+import http.client
+import sys
+
+connection = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]), timeout=4)
+connection.request("GET", sys.argv[2])
+sys.exit(connection.getresponse().status != 200)
+EOF
+WORKDIR /app
+USER 10001:10001
+
+# The roles that read prices and bundles find them on the volumes.
+FROM runtime AS worker
+ENV STOCK_DATA_DIR=/data/prices STOCK_MODELS_DIR=/models STOCK_REPORTS_DIR=/reports \
+    STOCK_DATABASE_URL=sqlite:////data/forecasts.db
+
+
+# The API. Neither TensorFlow nor MLflow.
+FROM worker AS serve
+COPY --from=serve-venv /opt/venv /opt/venv
+COPY app.py schemas.py answers.py predict.py inference.py forecast_log.py model_store.py \
+     data_pipeline.py generate_synthetic_data.py features.py calendars.py contracts.py config.py ./
+COPY prices/ prices/
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
+  CMD ["answers-200", "8000", "/ready"]
+CMD ["uvicorn", "app:app", "--host", "0.0.0.0", "--port", "8000"]
+
+
+# The page. Talks to the API only.
+FROM runtime AS dashboard
+COPY --from=dashboard-venv /opt/venv /opt/venv
+COPY .streamlit/ .streamlit/
+COPY streamlit_app.py forecast_chart.py wording.py api_client.py schemas.py answers.py \
+     contracts.py config.py ./
+EXPOSE 8501
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
+  CMD ["answers-200", "8501", "/_stcore/health"]
+CMD ["streamlit", "run", "streamlit_app.py", "--server.address", "0.0.0.0", "--server.port", \
+     "8501", "--server.headless", "true", "--browser.gatherUsageStats", "false"]
+
+
+# The trainer: healthy once every configured ticker has a champion. Three tickers at 50 epochs
+# take minutes on a small machine; an hour is allowed before being unhealthy counts.
+FROM worker AS train
+COPY --from=train-venv /opt/venv /opt/venv
+COPY train.py backtest.py baseline_arima.py model.py recipes.py registry.py metrics.py \
+     evaluation.py figures.py predict.py inference.py answers.py forecast_log.py model_store.py \
+     data_pipeline.py generate_synthetic_data.py features.py calendars.py contracts.py config.py ./
+COPY prices/ prices/
+ENV MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT=true
+HEALTHCHECK --interval=10s --timeout=30s --start-period=3600s --retries=3 \
+  CMD ["python", "model_store.py", "check"]
+CMD ["python", "train.py", "--missing", "--stay"]
+
+
+# Drift reports, a ticker at a time: docker compose run --rm monitor AAPL
+FROM worker AS monitor
+COPY --from=monitor-venv /opt/venv /opt/venv
+COPY drift_monitor.py drift.py predict.py inference.py answers.py forecast_log.py model_store.py \
+     data_pipeline.py generate_synthetic_data.py features.py calendars.py contracts.py config.py ./
+COPY prices/ prices/
+ENTRYPOINT ["python", "drift_monitor.py"]
+CMD ["AAPL"]
+
+
+# The tracking server. Only clients that name an allowed host get an answer.
+FROM runtime AS mlflow
+COPY --from=mlflow-venv /opt/venv /opt/venv
+ENV MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false
+EXPOSE 5000
+HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=3 \
+  CMD ["answers-200", "5000", "/health"]
+CMD ["mlflow", "server", "--host", "0.0.0.0", "--port", "5000", "--workers", "1", \
+     "--backend-store-uri", "sqlite:////mlflow/mlflow.db", "--serve-artifacts", \
+     "--artifacts-destination", "/mlflow/artifacts", \
+     "--allowed-hosts", "mlflow:5000,localhost:5000,127.0.0.1:5000"]
