@@ -84,7 +84,7 @@ class StockDataPipeline:
             return self._shown(self._invented_bars())
         if isinstance(failure, yahoo.NoData) and self.ticker not in self.settings.tickers:
             raise UnknownTicker(self.ticker) from failure
-        raise SourceUnavailable(f"{failure}; {_way_out(self.ticker)}") from failure
+        raise SourceUnavailable(f"{failure}; {_way_out(self.ticker, self.settings)}") from failure
 
     def read(self) -> Prices:
         """The bars at hand, without network and without waiting; what serving uses.
@@ -101,7 +101,9 @@ class StockDataPipeline:
             return self._shown(self._invented_bars())
         if self.ticker not in self.settings.tickers:
             raise UnknownTicker(self.ticker)
-        raise SourceUnavailable(f"{self.ticker} has no prices here; {_way_out(self.ticker)}")
+        raise SourceUnavailable(
+            f"{self.ticker} has no prices here; {_way_out(self.ticker, self.settings)}"
+        )
 
     @cached_property
     def prices(self) -> Prices:
@@ -284,11 +286,11 @@ def _now(settings: Settings) -> datetime:
     return min(now, datetime.combine(settings.as_of + timedelta(days=1), time(), UTC))
 
 
-def _way_out(ticker: str) -> str:
-    return (
-        f"import a file: python data_pipeline.py import {ticker} FILE.csv, "
-        "or allow invented prices: STOCK_ALLOW_SYNTHETIC=true"
-    )
+def _way_out(ticker: str, settings: Settings) -> str:
+    text = f"import a file: python data_pipeline.py import {ticker} FILE.csv"
+    if ticker in settings.tickers and not settings.allow_synthetic:
+        text += ", or allow invented prices: STOCK_ALLOW_SYNTHETIC=true"
+    return text
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -173,11 +173,15 @@ def show_forecast(forecast: ForecastOut) -> None:
     soon, late = long_date(forecast.dates[0]), long_date(forecast.dates[-1])
     ahead = f"In {forecast.prediction_steps} sessions, {late}"
     mid, close = forecast.last_actual_price, forecast.last_close
-    with st.container(horizontal=True):
-        figure(f"Last mid-price, {as_of}", f"{mid:,.2f} {unit}", "(high + low) / 2")
-        figure(f"Last close, {as_of}", f"{close:,.2f} {unit}", "the price to beat")
-        for label, n in ((f"Next session, {soon}", 0), (ahead, -1)):
-            figure(label, f"{forecast.prices[n]:,.2f} {unit}", band_at(forecast, n))
+    figures = [
+        (f"Last mid-price, {as_of}", mid, "(high + low) / 2"),
+        (f"Last close, {as_of}", close, "the price to beat"),
+        (f"Next session, {soon}", forecast.prices[0], band_at(forecast, 0)),
+        (ahead, forecast.prices[-1], band_at(forecast, -1)),
+    ]
+    for column, (label, price, note) in zip(st.columns(4), figures, strict=True):
+        with column:
+            figure(label, f"{price:,.2f} {unit}", note)
     draw = {"worse": st.warning, "no": st.info, "better": st.success}
     draw[forecast.skill.verdict.split()[0]](verdict_sentence(forecast.skill))
     st.plotly_chart(

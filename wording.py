@@ -35,10 +35,11 @@ SCORES = {
 def verdict_sentence(skill: SkillOut) -> str:
     """The model's held-out skill as one would say it aloud."""
     times = f"{skill.rmse_ratio:.1f}" if skill.rmse_ratio >= 2 else f"{skill.rmse_ratio:.2f}"
+    p_text = "p < 0.001" if skill.p_value < 0.001 else f"p = {skill.p_value:.2g}"
     size = f"its error is {times} times as large"
     direction = (
         f"It was on the right side of the last known price on "
-        f"{100 * skill.direction_accuracy:.0f} % of days. (Diebold-Mariano p = {skill.p_value:.2g})"
+        f"{100 * skill.direction_accuracy:.0f} % of days. (Diebold-Mariano {p_text})"
     )
     said = {
         "worse than the last price": "is **worse** than simply repeating the last close: "

@@ -136,7 +136,7 @@ class Shelf:
         for _ in range(3):  # a second look is enough unless two writers pass between the reads
             try:
                 data = path.read_bytes()
-            except FileNotFoundError:
+            except (FileNotFoundError, NotADirectoryError):
                 return None
             except OSError as error:
                 raise SourceUnavailable(f"{path} cannot be read: {error}") from error

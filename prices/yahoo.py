@@ -9,6 +9,7 @@ import logging
 import threading
 import time
 from datetime import date, timedelta
+from functools import lru_cache
 from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
@@ -44,10 +45,11 @@ class _Pause:
         self.until, self.reason = time.monotonic() + PAUSE_SECONDS, reason
 
     def check(self) -> None:
+        """Raise SourceUnavailable while the pause lasts."""
         left = self.until - time.monotonic()
         if left > 0:
             raise SourceUnavailable(
-                f"Yahoo failed a moment ago ({self.reason}) and is left alone for {left:.0f} s"
+                f"Yahoo is left alone for {left:.0f} s more since it failed ({self.reason})"
             )
 
     def end(self) -> None:
@@ -107,9 +109,10 @@ def _ask(ticker: str, first: date, last: date, scratch: Path) -> pd.DataFrame:
         try:
             bars = _as_table(_history(ticker, first, last, scratch), last)
         except Exception as error:  # yfinance lets through whatever its parsers and curl raise
-            text = f"Yahoo has no bars of {ticker}" if _unknown(error) else "Yahoo failed"
-            kind = NoData if _unknown(error) else SourceUnavailable
-            raise kind(f"{text}: {type(error).__name__}: {_line(error)}") from error
+            reason = f"{type(error).__name__}: {_line(error)}"
+            if _unknown(error):
+                raise NoData(f"Yahoo has no bars of {ticker}: {reason}") from error
+            raise SourceUnavailable(f"Yahoo failed: {reason}") from error
     if bars.empty:
         raise NoData(f"Yahoo has no bars of {ticker} from {first} through {last}")
     return bars
@@ -120,7 +123,7 @@ def _history(ticker: str, first: date, last: date, scratch: Path) -> Any:
     from yfinance.data import YfData
 
     scratch.mkdir(parents=True, exist_ok=True)
-    yfinance.set_tz_cache_location(str(scratch))
+    _settle(str(scratch))
     yfinance.config.debug.hide_exceptions = False
     YfData.cache_get.cache_clear()  # it would repeat a failed answer for the life of the process
     return yfinance.Ticker(ticker).history(
@@ -132,20 +135,27 @@ def _history(ticker: str, first: date, last: date, scratch: Path) -> Any:
     )
 
 
+@lru_cache(maxsize=1)
+def _settle(folder: str) -> None:
+    """Once: it closes the databases, which other threads may be using by the second time."""
+    import yfinance
+
+    yfinance.set_tz_cache_location(folder)
+
+
 def _unknown(error: Exception) -> bool:
     """Whether Yahoo said that it has no such symbol or no bars of it.
 
-    It says so with a 404; or with a reason of its own, which yfinance passes on under an
-    exception that also stands for refusals such as `Invalid Crumb`.
+    It says so with a 404, which yfinance may turn into a missing time zone; or with a reason
+    of its own, under an exception that also stands for an empty answer (seen in outages) and
+    for refusals such as `Invalid Crumb`.
     """
-    from yfinance.exceptions import YFTickerMissingError
+    from yfinance.exceptions import YFTzMissingError
 
     if getattr(getattr(error, "response", None), "status_code", None) == 404:
         return True
-    reason = getattr(error, "yahoo_reason", None)
-    return isinstance(error, YFTickerMissingError) and (
-        reason is None or any(sign in reason.lower() for sign in NOTHING_THERE)
-    )
+    reason = str(getattr(error, "yahoo_reason", None)).lower()
+    return isinstance(error, YFTzMissingError) or any(sign in reason for sign in NOTHING_THERE)
 
 
 def _as_table(history: pd.DataFrame, last: date) -> pd.DataFrame:
@@ -163,4 +173,4 @@ def _as_table(history: pd.DataFrame, last: date) -> pd.DataFrame:
 
 
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+    return " ".join(str(error).split()).partition(" See https://curl.se")[0][:200]

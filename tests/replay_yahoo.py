@@ -55,6 +55,7 @@ class ReplayYahoo:
     def __init__(self) -> None:
         self.tables: dict[str, pd.DataFrame] = {}
         self.mood = "bars"  # or `empty`, or a key of FAILURES
+        self.keeps_to_the_end = True  # Yahoo sometimes adds bars after the end asked for
         self.delay = 0.0  # seconds before each answer
         self.asked: list[str] = []  # path and query of every request, in order
         self.url = ""
@@ -89,7 +90,7 @@ class ReplayYahoo:
         begin, end = int(query.get("period1", 0)), int(query.get("period2", 0))
         if "range" in query:  # the client asks for one day to learn the time zone
             begin, end = int(seconds.iloc[-1]), int(seconds.iloc[-1]) + 1
-        rows = (seconds >= begin) & (seconds < end)
+        rows = (seconds >= begin) & ((seconds < end) | (not self.keeps_to_the_end))
         if self.mood == "empty" or not rows.any():  # as recorded for a weekend without bars
             return {"meta": _meta(symbol, seconds), "indicators": {"quote": [{}]}}
         return _filled(symbol, table[rows], seconds[rows])
@@ -168,7 +169,7 @@ def replaying() -> Iterator[ReplayYahoo]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     yahoo.url = f"http://127.0.0.1:{server.server_port}"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     try:
         yield yahoo
     finally:
@@ -182,7 +183,7 @@ def point_yfinance_at(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     Its cookie host is fixed in its code; a proxy that nobody serves keeps every https request,
     which the pretend Yahoo's are not, on this machine.
     """
-    import yfinance  # noqa: F401
+    from yfinance import cache
     from yfinance.data import YfData
 
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
@@ -194,3 +195,5 @@ def point_yfinance_at(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
             if constant.endswith("_URL_") and isinstance(address, str):
                 monkeypatch.setattr(module, constant, url + urlsplit(address).path)
     YfData.cache_get.cache_clear()
+    monkeypatch.setattr(cache._TzCacheManager, "_tz_cache", None)
+    monkeypatch.setattr(cache._CookieCacheManager, "_Cookie_cache", None)

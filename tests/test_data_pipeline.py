@@ -360,8 +360,9 @@ def test_sequences_pair_fifty_values_with_the_next(evening):
 def test_training_sees_bars_from_the_start_date_on_only(evening):
     cached(evening)
     prices = StockDataPipeline("AAPL", evening).read()
-    bars = training_bars(prices, date(2024, 7, 4))
-    assert bars["Date"][0] == pd.Timestamp("2024-07-05") and bars.index[0] == 0
+    for start in (date(2024, 7, 4), date(2024, 7, 5)):  # a holiday; the session after it
+        bars = training_bars(prices, start)
+        assert bars["Date"][0] == pd.Timestamp("2024-07-05") and bars.index[0] == 0
     assert training_bars(prices, date(2030, 1, 1)).empty
 
 

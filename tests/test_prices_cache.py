@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import signal
 import subprocess
 import sys
@@ -219,5 +218,5 @@ def test_a_failed_write_leaves_what_was_there_and_no_rubbish(shelf):
     (shelf.folder / "MSFT_raw.csv").mkdir()  # takes the name MSFT's bars should get
     with pytest.raises(SourceUnavailable):
         shelf.put("MSFT", SHORT, FROM_FILE)
-    assert not [name for name in os.listdir(shelf.folder) if name.startswith(".")]
+    assert not list(shelf.folder.glob(".*"))
     assert shelf.get("AAPL").label == FROM_FILE

@@ -47,8 +47,10 @@ def test_unadjusted_daily_bars_and_their_events_are_asked_for(replay, bars, tmp_
     assert list(tmp_path.glob("*.db")), "the client's own databases lie in the folder given"
 
 
-def test_bars_after_the_last_ended_session_are_left_out(replay, bars, tmp_path):
+@pytest.mark.parametrize("keeps_to_the_end", [True, False])
+def test_bars_after_the_last_ended_session_are_left_out(replay, bars, tmp_path, keeps_to_the_end):
     replay.serve("AAPL", bars)
+    replay.keeps_to_the_end = keeps_to_the_end
     fetched = yahoo.fetch_bars("AAPL", FIRST, date(2025, 6, 6), tmp_path)
     assert fetched["Date"].iloc[-1] == pd.Timestamp("2025-06-06")
 
@@ -68,16 +70,15 @@ def test_a_symbol_yahoo_does_not_know_is_no_failure_of_yahoos(replay, bars, tmp_
     assert len(yahoo.fetch_bars("AAPL", FIRST, LAST, tmp_path)) == len(bars), "no pause follows"
 
 
-@pytest.mark.parametrize("mood", ["404", "empty"])
-def test_a_known_symbol_without_bars_has_no_data(replay, bars, tmp_path, mood):
+def test_a_known_symbol_that_is_gone_has_no_data(replay, bars, tmp_path):
     replay.serve("AAPL", bars)
     yahoo.fetch_bars("AAPL", FIRST, LAST, tmp_path)
-    replay.mood = mood
-    with pytest.raises(yahoo.NoData):
+    replay.mood = "404"
+    with pytest.raises(yahoo.NoData, match="may be delisted"):
         yahoo.fetch_bars("AAPL", FIRST, LAST, tmp_path)
 
 
-@pytest.mark.parametrize("mood", sorted(set(FAILURES) - {"404"}))
+@pytest.mark.parametrize("mood", sorted({*FAILURES, "empty"} - {"404"}))
 @pytest.mark.parametrize("met_before", [True, False], ids=["zone known", "first contact"])
 def test_every_other_failure_is_yahoos(replay, bars, tmp_path, mood, met_before):
     replay.serve("AAPL", bars)
@@ -97,7 +98,7 @@ def test_after_a_failure_yahoo_is_left_alone_for_a_while(replay, bars, tmp_path,
     assert "yahoo_failed ticker=AAPL" in caplog.text
     replay.mood, asked = "bars", len(replay.asked)
     for ticker in ("AAPL", "MSFT", "GOOGL"):
-        with pytest.raises(SourceUnavailable, match="left alone for"):
+        with pytest.raises(SourceUnavailable, match="left alone for 300 s more"):
             yahoo.fetch_bars(ticker, FIRST, LAST, tmp_path)
     assert len(replay.asked) == asked
 
