@@ -158,6 +158,16 @@ def parse_ticker(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that validation found in a table of bars, and what became of it."""
+
+    code: str  # such as `large_move`, `duplicate_date`, `missing_session`
+    date: date | None  # the session it is about; None for the whole table
+    action: Literal["kept", "repaired", "dropped", "refused"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
     """Where a table of bars came from; it travels with the bars into every answer."""
 
@@ -169,6 +179,8 @@ class Provenance:
     rows: int
     sha256: str  # of the bars in the cache's own CSV form, up to `last_session`
     stale: bool = False  # a later session had already ended when the bars were read
+    findings: Mapping[str, int] = field(default_factory=dict)  # validation's, counted by code
+    quarantined: str | None = None  # why the feed's newer bars were refused; these are the old ones
 
 
 @dataclass(frozen=True, slots=True, eq=False)
