@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+# TensorFlow and curl_cffi, through which yfinance speaks, both carry a libcurl, and the one that
+# is loaded first serves both: after TensorFlow's, Yahoo can no longer be asked in this process.
+import curl_cffi  # noqa: F401
 import keras
 import numpy as np
 

@@ -178,6 +178,16 @@ def test_the_serving_process_holds_neither_tensorflow_nor_mlflow(tmp_path):
     assert run_python(code, tmp_path).strip() == "[]"
 
 
+def test_a_process_that_trains_can_still_ask_yahoo(tmp_path):
+    code = (
+        "import model\n"
+        "from curl_cffi import requests\n"
+        "try: requests.get('http://127.0.0.1:9', impersonate='chrome')\n"
+        "except Exception as error: print(type(error).__name__)\n"
+    )
+    assert run_python(code, tmp_path).strip() == "ConnectionError"  # not ImpersonateError
+
+
 LIGHT = sorted({p.stem for p in ROOT.glob("*.py")} - {"model", "train", "streamlit_app"})
 
 

@@ -264,6 +264,46 @@ def test_arima_prints_its_forecast_and_the_last_closes_error(trained_project):
     assert run.stdout.splitlines()[-2].startswith("2026-01-02")
 
 
+def test_a_drift_check_writes_its_reports_and_reaches_the_api(copy):
+    run = copy.command("drift_monitor.py", "AAPL", "--json")
+    assert run.returncode == 0, run.stderr
+    verdict = json.loads(run.stdout)
+    assert {p.name for p in (copy.folder / "evidently_reports").iterdir()} >= {
+        "AAPL_data_drift.html",
+        "AAPL_model_performance.html",
+    }
+    with copy.api() as url:
+        shown = get(f"{url}/drift/AAPL")
+    assert (shown["alarm"], shown["as_of"]) == (verdict["alarm"], "2025-12-31")
+    assert {row["feature"] for row in shown["features"]} >= {"return", "range"}
+
+
+def test_invented_bars_can_be_trained_on_and_are_labelled_all_the_way(copy):
+    assert copy.command("generate_synthetic_data.py", "DEMO", "--days", "700").returncode == 0
+    run = copy.command("train.py", "DEMO", "--epochs", "1")
+    assert run.returncode == 0, run.stderr
+    assert "synthetic prices" in run.stdout
+    with copy.api() as url:
+        assert get(f"{url}/predict?ticker=DEMO")["data"]["source"] == "synthetic"
+        assert get(f"{url}/models/DEMO")["card"]["data"]["source"] == "synthetic"
+        assert "DEMO" in get(f"{url}/tickers")["tickers"]
+
+
+def test_a_model_of_invented_prices_is_replaced_once_real_ones_exist(copy, real_data):
+    shutil.rmtree(copy.folder / "data")
+    shutil.rmtree(copy.folder / "models")
+    invented = copy.command("train.py", "AAPL", "--epochs", "1")
+    assert "synthetic prices" in invented.stdout, invented.stderr
+    source = str(real_data / "yahoo" / "AAPL.csv")
+    assert copy.command("data_pipeline.py", "import", "AAPL", source).returncode == 0
+    refused = copy.command("predict.py", "AAPL")
+    assert refused.returncode == 2
+    assert "only a model of synthetic prices" in refused.stderr
+    replaced = copy.command("train.py", "--missing", "--epochs", "1")
+    assert "first champion" in replaced.stdout
+    assert copy.command("predict.py", "AAPL").returncode == 0
+
+
 def test_a_model_folder_with_a_changed_byte_is_refused_by_every_face(copy):
     path = ModelStore(copy.folder / "models").champion("AAPL").path / NETWORK
     content = bytearray(path.read_bytes())
