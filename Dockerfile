@@ -59,7 +59,7 @@ ENV STOCK_DATA_DIR=/data/prices STOCK_MODELS_DIR=/models STOCK_REPORTS_DIR=/repo
 FROM worker AS serve
 COPY --from=serve-venv /opt/venv /opt/venv
 COPY app.py schemas.py answers.py predict.py inference.py forecast_log.py model_store.py \
-     data_pipeline.py generate_synthetic_data.py features.py calendars.py contracts.py config.py ./
+     data_pipeline.py generate_synthetic_data.py figures.py features.py calendars.py contracts.py config.py ./
 COPY prices/ prices/
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
@@ -84,7 +84,7 @@ CMD ["streamlit", "run", "streamlit_app.py", "--server.address", "0.0.0.0", "--s
 # take minutes on a small machine; an hour is allowed before being unhealthy counts.
 FROM worker AS train
 COPY --from=train-venv /opt/venv /opt/venv
-COPY train.py backtest.py baseline_arima.py model.py recipes.py registry.py metrics.py \
+COPY train.py referee.py baseline_arima.py model.py recipes.py registry.py metrics.py \
      evaluation.py figures.py predict.py inference.py answers.py forecast_log.py model_store.py \
      data_pipeline.py generate_synthetic_data.py features.py calendars.py contracts.py config.py ./
 COPY prices/ prices/
@@ -98,7 +98,7 @@ CMD ["python", "train.py", "--missing", "--stay"]
 FROM worker AS monitor
 COPY --from=monitor-venv /opt/venv /opt/venv
 COPY drift_monitor.py drift.py predict.py inference.py answers.py forecast_log.py model_store.py \
-     data_pipeline.py generate_synthetic_data.py features.py calendars.py contracts.py config.py ./
+     data_pipeline.py generate_synthetic_data.py figures.py features.py calendars.py contracts.py config.py ./
 COPY prices/ prices/
 ENTRYPOINT ["python", "drift_monitor.py"]
 CMD ["AAPL"]

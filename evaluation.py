@@ -10,10 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from data_pipeline import training_bars
 
 import baseline_arima
-from backtest import BASELINE, JudgedRows, Ruling, calibrate, gate, score_one_step
 from config import Settings
 from contracts import (
     LEVELS,
@@ -25,11 +23,13 @@ from contracts import (
     Prices,
     Span,
 )
+from data_pipeline import training_bars
 from features import Sequences, Split, denormalise, mid_price, scaled_sequences, split_rows
 from inference import Network, one_step_table
 from model_store import NETWORK, ModelStore, Published
 from predict import check_match
 from recipes import Recipe
+from referee import BASELINE, JudgedRows, Ruling, calibrate, gate, score_one_step
 
 log = logging.getLogger(__name__)
 

@@ -25,7 +25,6 @@ from typing import Any
 
 from tqdm import tqdm
 
-from backtest import Ruling, judge
 from config import Settings, get_settings, with_flags
 from contracts import (
     ForecastingError,
@@ -48,6 +47,7 @@ from figures import forecast_figure, history_figure
 from inference import Network, one_step_table
 from model_store import CARD, NETWORK, REFERENCE, WEIGHTS, ModelStore, card_json
 from recipes import Recipe, find_recipe
+from referee import Ruling, judge
 from registry import Registry, TrainingRun
 
 log = logging.getLogger(__name__)

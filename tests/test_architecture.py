@@ -38,13 +38,13 @@ MAY_IMPORT = {
     "predict": WORDS
     | {"config", "answers", "calendars", "features"}
     | {"data_pipeline", "inference", "model_store", "forecast_log"},
-    "backtest": WORDS | {"config", "features", "metrics"},
+    "referee": WORDS | {"features", "metrics"},
     "evaluation": WORDS
     | {"config", "features", "metrics", "recipes", "baseline_arima"}
-    | {"data_pipeline", "inference", "model_store", "predict", "backtest"},
-    "drift_monitor": WORDS | {"config", "predict", "backtest"} | PURE | DOORS,
+    | {"data_pipeline", "inference", "model_store", "predict", "referee"},
+    "drift_monitor": WORDS | {"config", "predict", "referee"} | PURE | DOORS,
     "train": WORDS
-    | {"config", "model", "predict", "backtest", "evaluation"}
+    | {"config", "model", "predict", "referee", "evaluation"}
     | PURE
     | DOORS - {"forecast_log"},
     "wording": {"schemas"},
@@ -58,7 +58,7 @@ MAY_IMPORT = {
 
 # A main() in layers 1 and 2 may fetch settings and prices inside itself; nothing else may.
 IN_MAIN_ONLY = {
-    "generate_synthetic_data": {"config", "data_pipeline"},
+    "generate_synthetic_data": {"config", "data_pipeline", "figures"},
     "baseline_arima": {"config", "data_pipeline", "calendars", "features", "metrics"},
 }
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from backtest import JudgedRows, calibrate, gate, judge, score_one_step
 from contracts import NotEnoughHistory
 from metrics import coverage
+from referee import JudgedRows, calibrate, gate, judge, score_one_step
 
 RNG = np.random.default_rng(3)
 
