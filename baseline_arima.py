@@ -62,6 +62,42 @@ def one_step(mids: FloatArray, first_origin: int) -> tuple[FloatArray, dict[str,
     return np.asarray(forecasts), {"aic": float(fitted.aic), "bic": float(fitted.bic)}
 
 
+def paths(
+    fitted: Any, mids: FloatArray, origins: np.ndarray, steps: int
+) -> tuple[FloatArray, FloatArray]:
+    """Forecasts from many origins with the parameters of one fit.
+
+    An ARIMA(p,1,0) knows its state exactly after p + 1 mids: the forecast is the recursion of its
+    coefficients on the last p differences, its variance the sum of squared psi weights (Box and
+    Jenkins 1976); the same numbers as statsmodels' Kalman filter, for all origins at once.
+
+    Args:
+        fitted: a result of `fit` of order (p, 1, 0).
+        mids: shape (T,).
+        origins: shape (n,), positions, each at least p.
+        steps: sessions ahead.
+
+    Returns:
+        Mean (n, steps) and standard deviation (steps,), in the unit of the mids.
+    """
+    weights = np.asarray(fitted.arparams)
+    lags = len(weights)
+    changes = np.diff(mids)
+    # newest first: the change into the origin, the one before, ...
+    recent = np.stack([changes[origins - 1 - lag] for lag in range(lags)], axis=1)
+    psi, memory = np.empty(steps), np.zeros(lags)
+    mean = np.empty((len(origins), steps))
+    for step in range(steps):
+        following = recent @ weights
+        psi[step] = 1.0 if step == 0 else memory @ weights
+        recent = np.column_stack([following, recent[:, :-1]])
+        memory = np.concatenate([[psi[step]], memory[:-1]])
+        mean[:, step] = following
+    level = np.asarray(mids)[origins][:, None] + mean.cumsum(axis=1)
+    sigma2 = float(fitted.params[-1])
+    return level, np.sqrt(sigma2 * np.square(psi.cumsum()).cumsum())
+
+
 class ARIMABaseline:
     """ARIMA behind the specification's calls."""
 
@@ -103,11 +139,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _report(ticker: str, steps: int) -> str:
-    from data_pipeline import StockDataPipeline, training_bars
-
     from calendars import sessions_after
     from config import get_settings
     from contracts import parse_ticker
+    from data_pipeline import StockDataPipeline, training_bars
     from features import mid_price, split_rows
     from metrics import rmse
 

@@ -10,11 +10,17 @@ import math
 
 import numpy as np
 from scipy import stats
-from sklearn.metrics import mean_absolute_error, mean_squared_error, root_mean_squared_error
+from sklearn.metrics import (
+    mean_absolute_error,
+    mean_squared_error,
+    r2_score,
+    root_mean_squared_error,
+)
 
 from contracts import FloatArray, Verdict
 
 SIGNIFICANCE = 0.05  # two-sided, for verdicts and the gate
+QUANTILES = tuple(round(0.05 * i, 2) for i in range(1, 20))  # 0.05, 0.10, ... 0.95
 
 
 def mse(actual: FloatArray, forecast: FloatArray) -> float:
@@ -55,34 +61,143 @@ def direction_accuracy_spec(actual: FloatArray, forecast: FloatArray) -> float:
     return float(np.mean(np.sign(np.diff(forecast)) == np.sign(np.diff(actual))))
 
 
-def diebold_mariano(errors: FloatArray, baseline_errors: FloatArray, horizon: int = 1) -> float:
-    """Two-sided p-value that squared errors of two forecasts are equal on average.
+def r2(actual: FloatArray, forecast: FloatArray) -> float:
+    """1 - squared error over the variance of the outcomes; NaN for fewer than two rows."""
+    return float(r2_score(actual, forecast)) if len(actual) > 1 else math.nan
+
+
+def mase(actual: FloatArray, forecast: FloatArray, scale: float) -> float:
+    """Mean absolute error over `scale`, the mean absolute one-step change before the first origin.
+
+    Hyndman and Koehler (2006). NaN where the price never moved.
+    """
+    return mae(actual, forecast) / scale if scale > 0 else math.nan
+
+
+def pinball(actual: FloatArray, quantiles: FloatArray, levels: FloatArray) -> FloatArray:
+    """Loss of each quantile forecast, in the unit of the price.
+
+    Args:
+        actual: shape (n,).
+        quantiles: shape (n, Q).
+        levels: shape (Q,), between 0 and 1.
+
+    Returns:
+        Shape (n, Q): max(level * (a - q), (level - 1) * (a - q)), Koenker and Bassett (1978).
+    """
+    gap = np.asarray(actual)[:, None] - quantiles
+    return np.asarray(np.maximum(levels * gap, (levels - 1) * gap))
+
+
+def crps(actual: FloatArray, quantiles: FloatArray, levels: FloatArray) -> FloatArray:
+    """Continuous ranked probability score per row, shape (n,): twice the mean pinball loss.
+
+    Exact in the limit of many levels; with 19 it is the usual approximation (Gneiting and
+    Ranjan 2011), the same for every model compared.
+    """
+    return np.asarray(2 * pinball(actual, quantiles, levels).mean(axis=1))
+
+
+def winkler(actual: FloatArray, lower: FloatArray, upper: FloatArray, level: float) -> FloatArray:
+    """Interval score per row, shape (n,): width, plus 2 / (1 - level) times what it missed by.
+
+    Winkler (1972); `level` is the share meant to fall inside, such as 0.8.
+    """
+    missed = np.maximum(lower - actual, 0) + np.maximum(actual - upper, 0)
+    return np.asarray(upper - lower + 2 / (1 - level) * missed)
+
+
+def long_run_variance(values: FloatArray, lags: int) -> float:
+    """Newey and West's (1987) variance of sqrt(n) times the mean, with Bartlett weights."""
+    centred = values - values.mean()
+    count = len(values)
+    return float(
+        np.mean(centred**2)
+        + 2
+        * sum(
+            (1 - lag / (lags + 1)) * np.sum(centred[lag:] * centred[:-lag]) / count
+            for lag in range(1, min(lags, count - 1) + 1)
+        )
+    )
+
+
+def equal_accuracy(loss: FloatArray, baseline_loss: FloatArray, horizon: int = 1) -> float:
+    """Two-sided p-value that two forecasts lose the same on average.
 
     Diebold and Mariano (1995) with the small-sample correction of Harvey, Leybourne and Newbold
     (1997); the variance is Newey and West's with max(horizon - 1, n^(1/3)) lags, since losses
-    of daily prices cluster.
+    of daily prices cluster and those of overlapping horizons share their days.
 
     Args:
-        errors: shape (n,), forecast errors in time order.
-        baseline_errors: shape (n,), those of the other forecast on the same rows.
-        horizon: steps ahead of both.
+        loss: shape (n,), in time order.
+        baseline_loss: shape (n,), the other forecast's on the same rows.
+        horizon: rows that one forecast reaches over.
 
     Returns:
-        A p-value; 1.0 where both err alike on every row or n < 10 (too few to tell).
+        A p-value; 1.0 where both lose alike on every row, n < 10 or the correction has no room
+        (too few rows to tell).
     """
-    loss = np.square(errors) - np.square(baseline_errors)
-    count = len(loss)
-    if count < 10 or not loss.any():
+    gap = np.asarray(loss) - np.asarray(baseline_loss)
+    count = len(gap)
+    correction = (count + 1 - 2 * horizon + horizon * (horizon - 1) / max(count, 1)) / max(count, 1)
+    if count < 10 or not gap.any() or correction <= 0:
         return 1.0
-    lags = max(horizon - 1, int(count ** (1 / 3)))
-    centred = loss - loss.mean()
-    variance = np.mean(centred**2) + 2 * sum(
-        (1 - lag / (lags + 1)) * np.sum(centred[lag:] * centred[:-lag]) / count
-        for lag in range(1, lags + 1)
-    )
-    correction = (count + 1 - 2 * horizon + horizon * (horizon - 1) / count) / count
-    statistic = loss.mean() / math.sqrt(variance / count) * math.sqrt(correction)
+    variance = long_run_variance(gap, max(horizon - 1, int(count ** (1 / 3))))
+    if variance <= 0:
+        return 1.0
+    statistic = gap.mean() / math.sqrt(variance / count) * math.sqrt(correction)
     return float(2 * stats.t.sf(abs(statistic), df=count - 1))
+
+
+def diebold_mariano(errors: FloatArray, baseline_errors: FloatArray, horizon: int = 1) -> float:
+    """`equal_accuracy` on squared errors; both of shape (n,), in time order."""
+    return equal_accuracy(np.square(errors), np.square(baseline_errors), horizon)
+
+
+def block_means(losses: FloatArray, block: int, draws: int, seed: int) -> FloatArray:
+    """Means of resampled rows, whole blocks at a time so that dependence stays.
+
+    The circular block bootstrap of Politis and Romano (1992).
+
+    Args:
+        losses: shape (n, k), one column per series; rows in time order.
+        block: rows per block, at least the horizon.
+        draws: how many resamples.
+        seed: of the draws; the same blocks for every column.
+
+    Returns:
+        Shape (draws, k).
+    """
+    count = len(losses)
+    blocks = math.ceil(count / block)
+    starts = np.random.default_rng(seed).integers(0, count, size=(draws, blocks))
+    doubled = np.concatenate([losses, losses[: block - 1]]) if block > 1 else losses
+    sums = np.concatenate([np.zeros((1, losses.shape[1])), doubled.cumsum(axis=0)])
+    totals = sums[np.minimum(starts + block, len(doubled))] - sums[starts]
+    return np.asarray(totals.mean(axis=1) / block)
+
+
+def ratio_interval(
+    loss: FloatArray, baseline_loss: FloatArray, block: int, *, root: bool = False, seed: int = 0
+) -> tuple[float, float]:
+    """95 % bootstrap interval of mean(loss) / mean(baseline_loss).
+
+    Args:
+        loss: shape (n,), in time order.
+        baseline_loss: shape (n,), on the same rows.
+        block: rows per block.
+        root: True for the square root of the ratio, as of RMSEs.
+        seed: of the draws.
+
+    Returns:
+        The 2.5 and 97.5 % points over 2000 resamples; NaN where the baseline loses nothing.
+    """
+    means = block_means(np.column_stack([loss, baseline_loss]), block, 2000, seed)
+    if not (means[:, 1] > 0).all():
+        return math.nan, math.nan
+    ratios = means[:, 0] / means[:, 1]
+    low, high = np.quantile(np.sqrt(ratios) if root else ratios, [0.025, 0.975])
+    return float(low), float(high)
 
 
 def conformal_width(scores: FloatArray, level: float) -> float | None:

@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "answers": WORDS,
     "figures": WORDS,
     "drift": WORDS | {"features", "metrics"},
+    "leakage": set(),
     "generate_synthetic_data": WORDS | {"calendars"},
     "model": WORDS | {"features", "metrics", "recipes"},
     "baseline_arima": WORDS | {"features", "metrics"},
@@ -40,8 +41,16 @@ MAY_IMPORT = {
     | {"data_pipeline", "inference", "model_store", "forecast_log"},
     "referee": WORDS | {"features", "metrics"},
     "evaluation": WORDS
-    | {"config", "features", "metrics", "recipes", "baseline_arima"}
+    | {"config", "features", "metrics", "recipes", "leakage", "baseline_arima"}
     | {"data_pipeline", "inference", "model_store", "predict", "referee"},
+    "scorecard": WORDS | {"features", "metrics"},
+    "report": WORDS | {"metrics", "scorecard"},
+    "forecasters": WORDS | {"features", "metrics", "inference", "baseline_arima"},
+    "walkforward": WORDS
+    | {"config", "features", "metrics", "recipes", "model", "data_pipeline", "inference"}
+    | {"model_store", "predict", "scorecard", "forecasters"},
+    "backtest": WORDS
+    | {"config", "data_pipeline", "recipes", "report", "scorecard", "walkforward"},
     "drift_monitor": WORDS | {"config", "predict", "referee"} | PURE | DOORS,
     "train": WORDS
     | {"config", "model", "predict", "referee", "evaluation"}
@@ -74,7 +83,7 @@ DOOR_OF = {
     "evidently": {"drift_monitor"},
     "fastapi": {"app"},
     "streamlit": {"streamlit_app"},
-    "plotly": {"forecast_chart"},
+    "plotly": {"forecast_chart", "report"},
     "matplotlib": {"figures"},
     "exchange_calendars": {"calendars"},
     "httpx": {"api_client"},

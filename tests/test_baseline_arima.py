@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from baseline_arima import ARIMABaseline, fit, last_value, one_step
+from baseline_arima import ARIMABaseline, fit, last_value, one_step, paths
 from contracts import ForecastingError, NotEnoughHistory
 
 
@@ -43,6 +43,17 @@ def test_it_finds_the_momentum_that_the_last_price_misses(mids):
     forecasts, _ = one_step(mids, 299)
     actual, last = mids[300:], mids[299:-1]
     assert np.mean((forecasts - actual) ** 2) < 0.9 * np.mean((last - actual) ** 2)
+
+
+def test_many_origins_at_once_match_the_kalman_filter(mids):
+    fitted = fit(mids[:300])
+    origins = np.array([299, 310, 360])
+    mean, spread = paths(fitted, mids, origins, 30)
+    for row, origin in enumerate(origins):
+        walked = fitted.append(mids[300 : origin + 1], refit=False) if origin > 299 else fitted
+        ahead = walked.get_forecast(30)
+        np.testing.assert_allclose(mean[row], ahead.predicted_mean, rtol=1e-6)
+        np.testing.assert_allclose(spread, ahead.se_mean, rtol=1e-5)
 
 
 def test_the_naive_forecast_repeats_itself():

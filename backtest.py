@@ -1,0 +1,149 @@
+"""Walks forward through past prices: every model forecasts from the same origins and is scored.
+
+`python backtest.py AAPL --start 2024-10-15 --end 2025-12-31 --forecasts rows.parquet`. Publishes
+nothing and changes no model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from tqdm import tqdm
+
+from config import get_settings, with_flags
+from contracts import BadSettings, ForecastingError, parse_ticker
+from data_pipeline import StockDataPipeline
+from recipes import find_recipe
+from report import write_report
+from scorecard import pooled, score
+from walkforward import Plan, walk
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Walk forward over past origins and score the LSTM beside every baseline."""
+    arguments = _parser().parse_args(argv)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    try:
+        plan = _plan(arguments)
+        tickers = tuple(parse_ticker(t) for t in arguments.tickers) or plan.settings.tickers
+        walked = list(_walk_all(tickers, plan))
+    except ForecastingError as error:
+        print(f"backtest.py: {error}", file=sys.stderr)
+        return 2
+    rows = pd.concat([part for part, _ in walked], ignore_index=True)
+    scores = score(rows, pd.concat([part for _, part in walked]), plan.stride)
+    answer = {"plan": _described(plan), "pooled": pooled(scores), "tickers": scores}
+    if arguments.forecasts:
+        rows.to_parquet(arguments.forecasts, index=False)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(answer, indent=2) + "\n", "utf-8")
+    if arguments.report:
+        write_report(arguments.report, rows, answer)
+    print(table(scores))
+    return 0
+
+
+def _walk_all(tickers: tuple[str, ...], plan: Plan) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
+    for ticker in tqdm(tickers, desc="walk forward", unit="ticker"):
+        yield walk(ticker, StockDataPipeline(ticker, plan.settings).load(), plan)
+
+
+def table(scores: dict[str, Any]) -> str:
+    """One line per ticker and model: what the walk found, against repeating the last close."""
+    head = (
+        f"{'ticker':8} {'model':11} {'RMSE 1':>9} {'/close':>7} {'p':>6} {'dir 1':>6} "
+        f"{'/close at end':>14} {'CRPS /close':>12} {'in 80 %':>8} {'in 95 %':>8}"
+    )
+    lines = [
+        f"{ticker:8} {model:11} {found['steps'][1]['rmse']:9.3f} "
+        f"{_cell(found['against']['one_step_rmse_ratio'], '7.3f')} "
+        f"{_cell(found['against']['one_step_p_value'], '6.3f')} "
+        f"{_cell(found['steps'][1]['direction_accuracy'], '6.1%')} "
+        f"{_cell(found['against']['last_step_rmse_ratio'], '14.3f')} "
+        f"{_cell(found['against']['crps_ratio'], '12.3f')} "
+        f"{found['overall']['coverage_80']:8.1%} {found['overall']['coverage_95']:8.1%}"
+        for ticker, models in scores.items()
+        for model, found in models.items()
+    ]
+    return "\n".join([head, *lines])
+
+
+def _cell(value: float | None, form: str) -> str:
+    return format(value, form) if value is not None else "-".rjust(int(form.split(".")[0]))
+
+
+def _described(plan: Plan) -> dict[str, Any]:
+    return {
+        "start": plan.start.isoformat(),
+        "end": plan.end.isoformat(),
+        "steps": plan.steps,
+        "stride": plan.stride,
+        "lstm": "champion" if plan.champion else plan.recipe.name,
+        "refit_every": plan.refit_every,
+        "seed": plan.settings.seed,
+    }
+
+
+def _plan(arguments: argparse.Namespace) -> Plan:
+    settings = get_settings()
+    flags = {n: v for n in ("recipe", "epochs") if (v := getattr(arguments, n)) is not None}
+    settings = with_flags(settings, flags)
+    if arguments.start > arguments.end:
+        raise BadSettings(f"--start {arguments.start} is later than --end {arguments.end}")
+    given = {name: getattr(settings, name) for name in settings.model_fields_set}
+    return Plan(
+        start=arguments.start,
+        end=arguments.end,
+        steps=arguments.steps,
+        stride=arguments.stride,
+        recipe=find_recipe(settings.recipe, given),
+        champion=arguments.champion,
+        refit_every=None if arguments.no_refit else arguments.refit_every,
+        settings=settings,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="backtest.py", description=main.__doc__)
+    add = parser.add_argument
+    add("tickers", nargs="*", help="symbols; default: STOCK_TICKERS")
+    add("--start", type=date.fromisoformat, required=True, help="first origin, YYYY-MM-DD")
+    add("--end", type=date.fromisoformat, required=True, help="last origin, YYYY-MM-DD")
+    add("--steps", type=_within(1, 90), default=30, help="sessions ahead (default 30)")
+    add("--stride", type=_within(1, 250), default=5, help="sessions between origins (default 5)")
+    network = parser.add_mutually_exclusive_group()
+    network.add_argument(
+        "--recipe", help="fit this recipe as of the origins (default STOCK_RECIPE)"
+    )
+    network.add_argument(
+        "--champion", action="store_true", help="judge the published model instead"
+    )
+    add("--epochs", type=int, help="at most so many epochs per fit (default STOCK_EPOCHS)")
+    add("--no-refit", action="store_true", help="fit once, before the first origin")
+    add("--refit-every", type=_within(1, 2500), default=63, help="sessions between fits (63)")
+    add("--forecasts", type=Path, help="write every forecast row as Parquet")
+    add("--report", type=Path, help="write an HTML report with plots")
+    add("--json", type=Path, help="write every score as JSON")
+    return parser
+
+
+def _within(low: int, high: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if not text.isdigit() or not low <= int(text) <= high:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number from {low} to {high}")
+        return int(text)
+
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())
