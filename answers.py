@@ -113,6 +113,7 @@ def _data(provenance: Provenance) -> dict[str, Any]:
         "stale": provenance.stale,
         "adjustment": provenance.adjustment,
         "sha256": provenance.sha256,
+        "findings": dict(provenance.findings),
     }
 
 

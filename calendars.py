@@ -20,6 +20,8 @@ DateArray = npt.NDArray[np.datetime64]
 ALWAYS = "24/7"
 WEEKDAYS = "24/5"
 FUTURES = "CMES"  # CME Globex, which also carries COMEX and NYMEX
+# The library's holidays are pandas rules, which begin in 1970: before, it calls them sessions.
+FIRST_HOLIDAY = np.datetime64("1970-01-01", "D")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +134,28 @@ def sessions_between(ticker: str, first: date, last: date) -> tuple[date, ...]:
     if first > last:
         return ()
     days = _schedule(listing_of(ticker).calendar, _decade_of(first), _decade_of(last)).days
-    begin = np.searchsorted(days, np.datetime64(first, "D"))
-    end = np.searchsorted(days, np.datetime64(last, "D"), side="right")
-    return tuple(days[begin:end].tolist())
+    return tuple(_within(days, np.datetime64(first, "D"), np.datetime64(last, "D")).tolist())
+
+
+def known_sessions(ticker: str, first: date, last: date) -> DateArray:
+    """(n,) the sessions among them that the library knows of, ascending: no guessed weekdays."""
+    low, high = known_span(ticker)
+    begin, end = max(np.datetime64(first, "D"), low), min(np.datetime64(last, "D"), high)
+    if begin > end:
+        return np.array([], dtype="datetime64[D]")
+    calendar = listing_of(ticker).calendar
+    days = _schedule(calendar, _decade_of(first), _decade_of(last)).days
+    return _within(days, begin, end)
+
+
+def known_span(ticker: str) -> tuple[np.datetime64, np.datetime64]:
+    """First and last day of which the library knows whether the ticker's exchange was open."""
+    low, high = _bounds(listing_of(ticker).calendar)
+    return max(low, FIRST_HOLIDAY), high
+
+
+def _within(days: DateArray, first: np.datetime64, last: np.datetime64) -> DateArray:
+    return days[np.searchsorted(days, first) : np.searchsorted(days, last, side="right")]
 
 
 def sessions_after(ticker: str, day: date, count: int) -> tuple[date, ...]:

@@ -12,13 +12,21 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from dotenv import dotenv_values
-from pydantic import AliasChoices, BeforeValidator, Field, ValidationError, field_validator
+from pydantic import (
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from contracts import BadSettings, InvalidTicker, parse_ticker
 
 PREFIX = "STOCK_"
 ENV_FILE = ".env"
+FOREIGN = {"mlflow_tracking_uri", "alphavantage_api_key"}  # known everywhere by their own names
 
 
 def _split(value: object) -> object:
@@ -32,7 +40,7 @@ Units = Annotated[int, Field(ge=1, le=1024)]
 
 
 class Settings(BaseSettings):
-    """Environment variables win over `.env`; every name but MLflow's own starts with STOCK_."""
+    """Environment variables win over `.env`; every name but those of FOREIGN starts with STOCK_."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_file=ENV_FILE, env_ignore_empty=True, extra="ignore", frozen=True
@@ -61,6 +69,10 @@ class Settings(BaseSettings):
     prediction_steps: Annotated[int, Field(ge=1, le=90)] = 30
     ema_span: Annotated[int, Field(ge=1, le=250)] = 10
     allow_synthetic: bool = True  # the last tier of prices, labelled wherever it shows
+    refresh: bool = True  # the API fetches newer prices beside its requests
+    alphavantage_api_key: SecretStr | None = Field(  # the tier after Yahoo; none without a key
+        default=None, validation_alias="alphavantage_api_key"
+    )
 
     # Where things are
     data_dir: Path = Path("data")
@@ -91,9 +103,7 @@ def get_settings() -> Settings:
     Raises:
         BadSettings: a misspelt STOCK_ name, or a value out of range, with its name.
     """
-    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields} - {
-        "STOCK_MLFLOW_TRACKING_URI"
-    }
+    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields if name not in FOREIGN}
     given = {name.upper() for name in (*os.environ, *dotenv_values(ENV_FILE))}
     strangers = sorted(n for n in given if n.startswith(PREFIX) and n not in known)
     if strangers:
@@ -120,6 +130,6 @@ def with_flags(settings: Settings, flags: Mapping[str, object]) -> Settings:
 
 
 def _explain(row: Mapping[str, Any]) -> str:
-    name = str(row["loc"][0]).upper()
-    name = name if name == "MLFLOW_TRACKING_URI" else f"{PREFIX}{name}"
+    name = str(row["loc"][0])
+    name = (name if name.lower() in FOREIGN else f"{PREFIX}{name}").upper()
     return f"{name}={row['input']!r}: {row['msg']}"

@@ -1,11 +1,10 @@
-"""The only door to prices: cache, then Yahoo, then the stale cache, then invented bars.
+"""The only door to prices: cache, Yahoo, Alpha Vantage, the stale cache, then invented bars.
 
 Every table leaves with its provenance. Knows no model.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 import sys
@@ -34,12 +33,17 @@ from contracts import (
     parse_ticker,
 )
 from generate_synthetic_data import Wish
-from prices import yahoo
-from prices.cache import Label, Shelf, Stored
-from prices.formats import read_table
-from prices.refresh import log_notes, refreshed
+from prices import processed
+from prices.cache import Shelf, Stored
+from prices.checking import inspect
+from prices.command_line import parsed, summary, table
+from prices.importing import import_bars, import_folder
+from prices.ladder import guarded, providers
+from prices.providers import NoData, Provider
+from prices.quarantine import quarantined
+from prices.refresh import Need, refreshed
+from prices.refresher import Refresher
 from prices.synthetic import bars_through, invent
-from prices.validation import check_bars
 
 log = logging.getLogger(__name__)
 
@@ -50,41 +54,59 @@ class StockDataPipeline:
     Args:
         ticker: Yahoo's symbol, any case.
         settings: as the environment gives them, unless given.
+        sources: asked in this order; by default those the settings have.
 
     Raises:
         InvalidTicker, BadSettings.
     """
 
-    def __init__(self, ticker: str, settings: Settings | None = None) -> None:
+    def __init__(
+        self,
+        ticker: str,
+        settings: Settings | None = None,
+        sources: Sequence[Provider] | None = None,
+    ) -> None:
         self.ticker = parse_ticker(ticker)
         self.settings = settings or get_settings()
+        self._sources = providers(self.settings) if sources is None else sources
         self._real = real_shelf(self.settings)
         self._invented = synthetic_shelf(self.settings)
 
     def load(self) -> Prices:
-        """The freshest bars there are; asks Yahoo where the cache lacks an ended session.
+        """The freshest bars there are; asks the sources where the cache lacks an ended session.
 
         Raises:
             UnknownTicker: nobody has bars of it, and it is not configured.
             SourceUnavailable: no tier could answer; the text says what to do.
             NotEnoughHistory: every cached bar is later than STOCK_AS_OF.
         """
-        stored = self._real.get(self.ticker)
-        if stored is not None and stored.last >= self._today():
-            return self._shown(stored)
         try:
-            fresh = refreshed(self._real, self.ticker, self._today(), self._scratch())
-            return self._shown(fresh)
+            return self.refresh()
         except (SourceUnavailable, BadPrices) as error:
             failure: ForecastingError = error
-        log.warning("refresh_failed ticker=%s reason=%r", self.ticker, str(failure))
-        if stored is not None:
+        log.info("not_refreshed ticker=%s reason=%r", self.ticker, str(failure))
+        if (stored := self._real.get(self.ticker)) is not None:
             return self._shown(stored)
         if self._may_invent():
             return self._shown(self._invented_bars())
-        if isinstance(failure, yahoo.NoData) and self.ticker not in self.settings.tickers:
+        if isinstance(failure, NoData) and self.ticker not in self.settings.tickers:
             raise UnknownTicker(self.ticker) from failure
         raise SourceUnavailable(f"{failure}; {_way_out(self.ticker, self.settings)}") from failure
+
+    def refresh(self) -> Prices:
+        """Real bars, fetched where the cache lacks an ended session.
+
+        Raises:
+            SourceUnavailable, BadPrices: none came, or none that can be taken; the cache is as it
+                was, marked as quarantined where it was validation that refused them.
+            NotEnoughHistory: every cached bar is later than STOCK_AS_OF.
+        """
+        stored = self._real.get(self.ticker)
+        if stored is None or stored.last < self._today():
+            need = Need(through=self._today(), since=self.settings.start_date)
+            ladder = guarded(self._sources, self.settings)
+            stored = refreshed(self._real, self.ticker, need, ladder)
+        return self._shown(stored)
 
     def read(self) -> Prices:
         """The bars at hand, without network and without waiting; what serving uses.
@@ -161,8 +183,7 @@ class StockDataPipeline:
             NotEnoughHistory: too few bars for one sequence in each part.
         """
         wish = self.settings
-        mids = self._mids(training_bars(self.prices, wish.start_date))
-        pairs = features.scaled_sequences(mids, wish.unrollings, wish.window_size)
+        pairs = training_scale(self.prices, wish, wish.window_size).sequences(wish.unrollings)
         split = features.split_rows(len(pairs.y), wish.train_test_split, wish.validation_split)
         train, test = slice(0, split.validation.stop), split.test
         return pairs.x[train], pairs.x[test], pairs.y[train], pairs.y[test]
@@ -175,9 +196,6 @@ class StockDataPipeline:
 
     def _today(self) -> date:
         return today(self.ticker, self.settings)
-
-    def _scratch(self) -> Path:
-        return self.settings.data_dir / ".yfinance"
 
     def _shown(self, stored: Stored) -> Prices:
         return shown(self.ticker, stored, self.settings)
@@ -203,6 +221,18 @@ def synthetic_shelf(settings: Settings) -> Shelf:
     return Shelf(settings.data_dir / "synthetic", "synthetic", adopts="synthetic")
 
 
+def refresher(settings: Settings) -> Refresher:
+    """What fetches prices beside requests; it declines all where STOCK_REFRESH is off or
+    STOCK_AS_OF is set. Tickers that are configured or have bars are known to it."""
+    if not settings.refresh or settings.as_of is not None:
+        return Refresher.idle()
+    shelf = real_shelf(settings)
+    return Refresher(
+        fetch=lambda ticker: StockDataPipeline(ticker, settings).refresh(),
+        known=lambda ticker: ticker in settings.tickers or shelf.csv_path(ticker).exists(),
+    )
+
+
 def today(ticker: str, settings: Settings) -> date:
     """The last session of the ticker that has ended: by now, or by the evening of STOCK_AS_OF."""
     return last_completed_session(ticker, _now(settings))
@@ -212,6 +242,27 @@ def training_bars(prices: Prices, start_date: date) -> pd.DataFrame:
     """Bars from `start_date` on, with a RangeIndex of their own; perhaps none."""
     bars = prices.bars
     return bars[bars["Date"] >= pd.Timestamp(start_date)].reset_index(drop=True)
+
+
+def training_scale(prices: Prices, settings: Settings, window_size: int) -> features.Scale:
+    """Mid-prices of `training_bars` with the MinMax of the window that ends with each.
+
+    Kept as `processed/<ticker>_processed.npz` and made anew whenever the bars, the start date,
+    the window or the code of `features` differ, or the file is damaged.
+    """
+    bars = training_bars(prices, settings.start_date)
+    facts = {
+        "bars": processed.digest(bars[["Date", "High", "Low"]]),
+        "start_date": settings.start_date,
+        "window_size": window_size,
+    }
+
+    def make() -> features.Scale:
+        mids = features.mid_price(bars["High"].to_numpy(), bars["Low"].to_numpy())
+        return features.trailing_scale(mids, window_size)
+
+    path = settings.data_dir / "processed" / f"{prices.ticker}_processed.npz"
+    return processed.kept(path, processed.key_of(facts), make)
 
 
 def import_file(
@@ -230,24 +281,10 @@ def import_file(
         BadPrices: the file cannot be read or trusted; the cache is as it was.
         SourceUnavailable: the cache cannot be written.
     """
-    ticker, path = parse_ticker(ticker), Path(path)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise BadPrices(f"{path} cannot be read: {error.strerror}") from error
-    table, told = read_table(data, ticker, path.name)
-    checked = check_bars(table, path.name)
-    log_notes(ticker, checked.notes)
-    label = Label(
-        source="file",
-        adjustment=adjustment or told,
-        fetched_at=datetime.now(UTC),
-        notes=checked.notes,
-        details={"file": path.name},
+    ticker = parse_ticker(ticker)
+    return shown(
+        ticker, import_bars(real_shelf(settings), ticker, Path(path), adjustment), settings
     )
-    shelf = real_shelf(settings)
-    with shelf.locked(ticker):
-        return shown(ticker, shelf.put(ticker, checked.bars, label), settings)
 
 
 def invent_file(ticker: str, wish: Wish, settings: Settings) -> Prices:
@@ -275,7 +312,8 @@ def shown(ticker: str, stored: Stored, settings: Settings) -> Prices:
     if seen.bars.empty:
         raise NotEnoughHistory(have=0, need=1, what=f"sessions of {ticker} by {settings.as_of}")
     stale = seen.last < today(ticker, settings)
-    return Prices(ticker, seen.bars, replace(seen.provenance(), stale=stale))
+    why = quarantined(real_shelf(settings), ticker, stored) if stale else None
+    return Prices(ticker, seen.bars, replace(seen.provenance(), stale=stale, quarantined=why))
 
 
 def _now(settings: Settings) -> datetime:
@@ -294,11 +332,20 @@ def _way_out(ticker: str, settings: Settings) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Import price files and show what the cache holds."""
-    arguments = _parser().parse_args(argv)
+    """Import price files, judge them, and show what the cache holds."""
+    arguments = parsed(argv, main.__doc__)
     try:
         settings = get_settings()
         logging.basicConfig(level=settings.log_level, format="%(levelname)s %(name)s %(message)s")
+        if arguments.command == "check":
+            shelves = (real_shelf(settings), synthetic_shelf(settings))
+            found = inspect(arguments.target, arguments.ticker, shelves)
+            print(found.as_json() if arguments.json else found.as_table())
+            return int(found.refused)
+        if arguments.command == "import" and arguments.dir is not None:
+            outcomes = import_folder(real_shelf(settings), arguments.dir, arguments.adjustment)
+            print(summary(outcomes, as_json=arguments.json))
+            return int(any(one.state == "refused" for one in outcomes))
         if arguments.command == "import":
             prices = import_file(arguments.ticker, arguments.file, settings, arguments.adjustment)
         else:
@@ -307,30 +354,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"data_pipeline.py: {error}", file=sys.stderr)
         return 2
     facts = {"ticker": prices.ticker, **asdict(prices.provenance)}
-    print(json.dumps(facts, default=str, indent=2) if arguments.json else _table(facts))
+    print(json.dumps(facts, default=str, indent=2) if arguments.json else table(facts))
     return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="data_pipeline.py", description=main.__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    take = commands.add_parser("import", help="take a price file into the cache")
-    take.add_argument("ticker", help="whose bars these are, such as AAPL")
-    take.add_argument("file", type=Path, help="CSV or CSV.GZ with Date, Open, High, Low, Close ...")
-    take.add_argument(
-        "--adjustment",
-        choices=("split", "split+dividend"),
-        help="how the prices are adjusted (split beside an Adj Close, else split+dividend)",
-    )
-    show = commands.add_parser("show", help="say where the prices at hand came from")
-    show.add_argument("ticker", help="symbol, such as AAPL")
-    for command in (take, show):
-        command.add_argument("--json", action="store_true", help="print one JSON object")
-    return parser
-
-
-def _table(facts: dict[str, object]) -> str:
-    return "\n".join(f"{name.replace('_', ' '):15}{value}" for name, value in facts.items())
 
 
 if __name__ == "__main__":

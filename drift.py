@@ -70,8 +70,16 @@ def judge(samples: Samples, seed: int) -> tuple[FeatureDrift, ...]:
     )
 
 
-def summarise(drift: Sequence[FeatureDrift], current_rows: int) -> str:
-    """One sentence in plain words: what moved, if anything, and the chance of a false alarm."""
+def summarise(
+    drift: Sequence[FeatureDrift], current_rows: int, quarantined: str | None = None
+) -> str:
+    """What moved, if anything, in plain words, and the chance of a false alarm; before that, why
+    newer bars were refused, if they were."""
+    if quarantined is not None:
+        return (
+            f"Feed quarantined: newer bars were refused ({quarantined}), so these are old ones. "
+            f"{summarise(drift, current_rows)}"
+        )
     chance = f"(about {FALSE_ALARMS:.0%} of checks alarm by chance)"
     moved = [WORDS.get(row.feature, row.feature) for row in drift if row.drifted]
     if not moved:

@@ -131,6 +131,8 @@ class DriftMonitor:
     def check(self, current_rows: int = CURRENT_ROWS) -> DriftVerdict:
         """Judge the newest sessions against the champion's training, and write both reports.
 
+        A feed whose newer bars were refused is an alarm in itself: nobody watches the market then.
+
         Args:
             current_rows: how many of the newest sessions.
 
@@ -140,6 +142,7 @@ class DriftMonitor:
         """
         with tqdm(total=4, desc=f"{self.ticker} drift", unit="step", disable=None) as bar:
             published, prices = self._champion_and_prices()
+            quarantined = prices.provenance.quarantined
             bar.update()
             samples = gather(published, prices, current_rows)
             drift = judge(samples, self.settings.seed)
@@ -152,8 +155,8 @@ class DriftMonitor:
             ticker=self.ticker,
             checked_at=datetime.now(UTC),
             as_of=samples.recent["date"].iloc[-1].date(),
-            alarm=any(row.drifted for row in drift),
-            summary=summarise(drift, len(samples.recent)),
+            alarm=quarantined is not None or any(row.drifted for row in drift),
+            summary=summarise(drift, len(samples.recent), quarantined),
             features=drift,
             reference_rows=len(samples.training),
             current_rows=len(samples.recent),

@@ -20,15 +20,45 @@ class Sequences:
     The input of row i ends at position `last[i]` of the series, its target is the next one.
     """
 
-    x: FloatArray  # (N, sequence_length, 1)
+    windows: FloatArray  # (N, sequence_length, 1), mid-prices: a view on the series
     y: FloatArray  # (N,)
     lo: FloatArray  # (N,) smallest mid of the trailing window that ends at `last`
     hi: FloatArray  # (N,) largest
     last: np.ndarray  # (N,) int
 
+    @property
+    def x(self) -> FloatArray:
+        """(N, sequence_length, 1) scaled inputs, made anew at each call: take a part, then ask."""
+        return normalise(self.windows, self.lo[:, None, None], self.hi[:, None, None])
+
     def rows(self, part: slice) -> Sequences:
-        """The pairs of one part of a split."""
-        return Sequences(self.x[part], self.y[part], self.lo[part], self.hi[part], self.last[part])
+        """The pairs of one part of a split: views, nothing is copied."""
+        return Sequences(
+            self.windows[part], self.y[part], self.lo[part], self.hi[part], self.last[part]
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scale:
+    """Mid-prices and the trailing MinMax that ends with each, all of shape (T,)."""
+
+    mids: FloatArray
+    lo: FloatArray
+    hi: FloatArray
+
+    def sequences(self, length: int) -> Sequences:
+        """Every pair of `length` mids and the next one, scaled by what the input's end knew.
+
+        Nothing after position `last[i]` touches row i of `x`; the target's price is read once,
+        as the target.
+
+        Raises:
+            NotEnoughHistory: T <= length.
+        """
+        windows, target = create_sequences(self.mids, length)
+        last = np.arange(length - 1, len(self.mids) - 1)
+        lo, hi = self.lo[last], self.hi[last]
+        return Sequences(windows, normalise(target, lo, hi), lo, hi, last)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +93,11 @@ def normalise(values: FloatArray, lo: FloatArray | float, hi: FloatArray | float
     """(value - lo) / (hi - lo), and 0 where hi == lo. Broadcasts like NumPy."""
     span = np.asarray(hi, dtype=float) - lo
     flat = span == 0
-    scaled = (np.asarray(values, dtype=float) - lo) / np.where(flat, 1.0, span)
-    return np.asarray(np.where(flat, 0.0, scaled))
+    scaled = np.asarray(np.subtract(values, lo, dtype=float))
+    fits = scaled.shape == np.broadcast_shapes(scaled.shape, span.shape)
+    # in place: another array of this size costs several times the division
+    scaled = np.divide(scaled, np.where(flat, 1.0, span), out=scaled if fits else None)
+    return np.asarray(np.where(flat, 0.0, scaled) if flat.any() else scaled)
 
 
 def denormalise(values: FloatArray, lo: FloatArray | float, hi: FloatArray | float) -> FloatArray:
@@ -105,11 +138,13 @@ def create_sequences(
     return windows[:, :, np.newaxis], values[sequence_length:]
 
 
+def trailing_scale(mids: FloatArray, window_size: int) -> Scale:
+    """Mid-prices (T,), ascending in time, with the MinMax of the `window_size` ending with each."""
+    return Scale(mids, *trailing_extremes(mids, window_size))
+
+
 def scaled_sequences(mid: FloatArray, sequence_length: int, window_size: int) -> Sequences:
     """Pairs of which each is scaled, target included, by the window ending at its last input.
-
-    Nothing after position `last[i]` touches row i of `x`; the target's price is read once, as
-    the target.
 
     Args:
         mid: shape (T,), mid-prices, ascending in time.
@@ -119,17 +154,7 @@ def scaled_sequences(mid: FloatArray, sequence_length: int, window_size: int) ->
     Raises:
         NotEnoughHistory: T <= sequence_length.
     """
-    x, y = create_sequences(mid, sequence_length)
-    lo, hi = trailing_extremes(mid, window_size)
-    last = np.arange(sequence_length - 1, len(mid) - 1)
-    lo, hi = lo[last], hi[last]
-    return Sequences(
-        x=normalise(x, lo[:, None, None], hi[:, None, None]),
-        y=normalise(y, lo, hi),
-        lo=lo,
-        hi=hi,
-        last=last,
-    )
+    return trailing_scale(mid, window_size).sequences(sequence_length)
 
 
 def split_rows(count: int, train_share: float, validation_share: float) -> Split:

@@ -1,4 +1,4 @@
-"""Figures kept with a training run: arrays in, a Matplotlib figure out; no global plot state."""
+"""Figures kept with a run or asked for: arrays in, a Matplotlib figure out, no global state."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from contracts import FloatArray
 
@@ -39,6 +40,28 @@ def forecast_figure(
     axes.set(xlabel="session", ylabel="price", title=title)
     axes.legend()
     figure.autofmt_xdate()
+    return figure
+
+
+def bars_figure(bars: pd.DataFrame, title: str) -> Figure:
+    """Close with the day's range on a log scale, over the volume.
+
+    Args:
+        bars: columns Date, High, Low, Close (prices) and Volume (shares); ascending.
+    """
+    figure = _blank(10, 6)
+    price, volume = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    dates = bars["Date"].to_numpy()
+    price.fill_between(
+        dates, bars["Low"], bars["High"], alpha=0.4, linewidth=0, label="low to high"
+    )
+    price.plot(dates, bars["Close"], color="black", linewidth=0.8, label="close")
+    price.set(ylabel="price", yscale="log", title=title)
+    for formatter in (price.yaxis.set_major_formatter, price.yaxis.set_minor_formatter):
+        formatter("{x:g}")
+    price.legend()
+    volume.fill_between(dates, bars["Volume"], step="mid", color="grey", linewidth=0)
+    volume.set(xlabel="session", ylabel="shares")
     return figure
 
 

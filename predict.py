@@ -37,14 +37,8 @@ from contracts import (
     UnknownTicker,
     parse_ticker,
 )
-from data_pipeline import StockDataPipeline, training_bars
-from features import (
-    denormalise,
-    exponential_average,
-    mid_price,
-    normalise,
-    trailing_extremes,
-)
+from data_pipeline import StockDataPipeline, refresher, training_bars
+from features import denormalise, exponential_average, mid_price, normalise, trailing_extremes
 from forecast_log import ForecastLog
 from inference import Network
 from model_store import NETWORK, ModelStore, Published, read_card
@@ -105,8 +99,8 @@ class StockPredictor:
         """The fields of `/predict` for the cached prices and this bundle, champion or not."""
         settings = get_settings()
         champion = ModelStore(settings.models_dir).champion(self.ticker)
-        served = champion is not None and champion.bundle == self.path.name
-        version = champion.version if champion and served else "unpublished"
+        served = champion if champion and champion.bundle == self.path.name else None
+        version = served.version if served else "unpublished"
         prices = StockDataPipeline(self.ticker, settings).load()
         span = settings.ema_span if apply_smoothing else None
         return forecast_answer(make_forecast(self, version, prices, steps, span))
@@ -223,9 +217,10 @@ class ForecastDesk:
         self._log = ForecastLog(settings.database_url)
         self._loaded: dict[str, tuple[object, Published, StockPredictor]] = {}
         self._loading = threading.Lock()
+        self._refresher = refresher(settings)
 
     def forecast(self, ticker: str, steps: int, smoothing: bool) -> Forecast:
-        """The champion's forecast from the cached prices; never waits for the network.
+        """The champion's forecast from the cached prices; newer ones are fetched beside it.
 
         Raises:
             UnknownTicker: neither champion nor prices, and not configured.
@@ -234,7 +229,10 @@ class ForecastDesk:
             ForecastingError: as `make_forecast`, or a bundle that does not verify.
         """
         ticker = parse_ticker(ticker)
-        published, predictor, prices = self._usable(ticker)
+        try:
+            published, predictor, prices = self._usable(ticker)
+        finally:  # with or without an answer
+            self._refresher.ask(ticker)
         span = self.settings.ema_span if smoothing else None
         return make_forecast(predictor, published.version, prices, steps, span)
 
@@ -273,7 +271,8 @@ class ForecastDesk:
         raise (NoDriftCheck if ticker in self.tickers() else UnknownTicker)(ticker)
 
     def close(self) -> None:
-        """Give the database connections back."""
+        """Give the database connections back; a download that hangs is not waited for."""
+        self._refresher.close()
         self._log.close()
 
     def _problem(self, ticker: str) -> ForecastingError | None:
@@ -324,7 +323,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print what /predict answers")
     arguments = parser.parse_args(argv)
     try:
-        settings = get_settings()
+        settings = get_settings().model_copy(update={"refresh": False})  # nobody would wait for it
         desk = ForecastDesk(settings)
         steps = arguments.steps or settings.prediction_steps
         forecast = desk.forecast(arguments.ticker, steps, not arguments.no_smoothing)
@@ -332,12 +331,8 @@ def main(argv: list[str] | None = None) -> int:
     except ForecastingError as error:
         print(f"predict.py: {error}", file=sys.stderr)
         return 2
-    text = (
-        json.dumps(forecast_answer(forecast), indent=2)
-        if arguments.json
-        else forecast_table(forecast)
-    )
-    print(text)
+    answer = forecast_answer(forecast)
+    print(json.dumps(answer, indent=2) if arguments.json else forecast_table(forecast))
     return 0
 
 

@@ -76,6 +76,9 @@ class DataOut(Out):
     stale: bool = Field(description="A later session had already ended when the prices were read")
     adjustment: Adjustment
     sha256: str
+    findings: dict[str, int] = Field(
+        description="What validation repaired, dropped or found odd in the bars, counted by kind"
+    )
 
 
 class IdentityOut(Out):
@@ -118,6 +121,7 @@ EXAMPLE: JsonDict = {
         "stale": False,
         "adjustment": "split",
         "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "findings": {"large_move": 1},
     },
     "model": {
         "version": "3",

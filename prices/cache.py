@@ -1,9 +1,9 @@
 """Bars on disk: one canonical CSV per ticker with a sidecar that says where they came from.
 
-A reader never sees a CSV described by another's sidecar, at whatever point a writer is killed:
-the sidecar is replaced first and describes the new CSV and the one it replaces, the CSV
-second, and a reader takes the description whose SHA-256 the bytes have. Knows no source, no
-setting and no clock.
+A reader never sees a CSV described by another's sidecar, at whatever point a writer is killed or
+the power fails: the sidecar is replaced first and describes the new CSV and the one it replaces,
+the CSV second, and a reader takes the description whose SHA-256 the bytes have. Knows no source
+and no setting.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ from __future__ import annotations
 import json
 import logging
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, time
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_args
@@ -24,8 +23,10 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from contracts import Adjustment, BadPrices, Provenance, Source, SourceUnavailable
+from prices.findings import Report, as_rows, from_rows, of_table
 from prices.formats import from_csv_bytes, read_table, sha256_of, to_csv_bytes
-from prices.validation import check_bars
+from prices.sessions import market_at
+from prices.validation import Checked, check_bars
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ class Label:
     source: Source
     adjustment: Adjustment
     fetched_at: datetime  # UTC
-    notes: tuple[str, ...] = ()  # what validation dropped or found odd
+    report: Report = field(default_factory=Report)  # what validation repaired, dropped or noted
     details: Mapping[str, str] = field(default_factory=dict)  # of the source: a file's name, a seed
 
 
@@ -69,7 +70,8 @@ class Stored:
         if rows == len(self.bars):
             return self
         lines = self.data.splitlines(keepends=True)
-        return Stored(self.bars.iloc[:rows], self.label, b"".join(lines[: rows + 1]))
+        label = replace(self.label, report=self.label.report.through(day))
+        return Stored(self.bars.iloc[:rows], label, b"".join(lines[: rows + 1]))
 
     def provenance(self) -> Provenance:
         """Of exactly these bars, at least one, and not yet judged stale."""
@@ -81,6 +83,7 @@ class Stored:
             last_session=self.last,
             rows=len(self.bars),
             sha256=sha256_of(self.data),
+            findings=self.label.report.counts,
         )
 
 
@@ -132,19 +135,16 @@ class Shelf:
         file and labelled `adopts`. What is cut off or cannot be trusted is set aside as
         `.bad`, never deleted.
         """
-        path = self.csv_path(ticker)
-        for _ in range(3):  # a second look is enough unless two writers pass between the reads
-            try:
-                data = path.read_bytes()
-            except (FileNotFoundError, NotADirectoryError):
-                return None
-            except OSError as error:
-                raise SourceUnavailable(f"{path} cannot be read: {error}") from error
-            sha256 = sha256_of(data)
-            sidecar = _read_json(self.sidecar_path(ticker))
-            if (label := _label_of(sha256, sidecar)) is not None:
-                return Stored(_parsed(data).copy(), label, data)
-        return self._adopt(ticker, data, sidecar)
+        try:
+            return self._whole(ticker)
+        except BadPrices as error:
+            why = str(error)
+        try:
+            with self.locked(ticker, seconds=0):
+                return self._whole_or_aside(ticker)
+        except SourceUnavailable:  # being replaced right now, or a read-only folder
+            log.warning("cache_bad path=%s reason=%r", self.csv_path(ticker), why)
+            return None
 
     def put(self, ticker: str, bars: pd.DataFrame, label: Label) -> Stored:
         """Replace the ticker's bars; the caller holds the lock.
@@ -154,54 +154,74 @@ class Shelf:
         """
         new, path = Stored(bars, label, to_csv_bytes(bars)), self.csv_path(ticker)
         sidecar = _entry(new)
-        if (old := self.get(ticker)) is not None:
+        if (old := self._whole_or_aside(ticker)) is not None:
             sidecar["previous"] = _entry(old)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            _replace(self.sidecar_path(ticker), (json.dumps(sidecar, indent=2) + "\n").encode())
-            _replace(path, new.data)
+            words = (json.dumps(sidecar, indent=2) + "\n").encode()
+            _replace({self.sidecar_path(ticker): words, path: new.data})
         except OSError as error:
             raise SourceUnavailable(f"{path} cannot be written: {error}") from error
         log.info("bars_written path=%s source=%s rows=%d", path, label.source, len(bars))
         return new
 
-    def _adopt(self, ticker: str, data: bytes, sidecar: Mapping[str, Any]) -> Stored | None:
+    def _whole(self, ticker: str) -> Stored | None:
+        """The bars under their own description, or adopted.
+
+        Raises:
+            BadPrices: no description fits, and the bars cannot be trusted.
+        """
         path = self.csv_path(ticker)
+        for _ in range(3):  # a second look is enough unless two writers pass between the reads
+            try:
+                data = path.read_bytes()
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+            except OSError as error:
+                raise SourceUnavailable(f"{path} cannot be read: {error}") from error
+            sidecar = _read_json(self.sidecar_path(ticker))
+            if (label := _label_of(sha256_of(data), sidecar)) is not None:
+                return Stored(_parsed(data).copy(), label, data)
+        return self._adopted(ticker, data, sidecar)
+
+    def _whole_or_aside(self, ticker: str) -> Stored | None:
+        """The same, with bars nobody can trust moved out of the way; under the lock."""
         try:
-            if not data.endswith(b"\n"):
-                raise BadPrices(f"{path.name} is {'cut off' if data else 'empty'}")
-            table, adjustment = read_table(data, ticker, path.name)
-            checked = check_bars(table, path.name)
+            return self._whole(ticker)
         except BadPrices as error:
-            self._set_aside(path, str(error))
+            _set_aside(self.csv_path(ticker), str(error))
             return None
+
+    def _adopted(self, ticker: str, data: bytes, sidecar: Mapping[str, Any]) -> Stored:
+        path = self.csv_path(ticker)
+        changed_at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        checked, adjustment = _judged(data, ticker, path.name, datetime.now(UTC).date())
+        text = "changed by hand since it was written"
+        edited = of_table("edited_by_hand", "kept", text)
         label = Label(
             source=self.adopts,
             adjustment=ADJUSTMENTS.get(sidecar.get("adjustment", ""), adjustment),
-            fetched_at=datetime.fromtimestamp(path.stat().st_mtime, UTC),
-            notes=("changed by hand since it was written", *checked.notes),
+            fetched_at=changed_at,
+            report=Report.of((edited, *checked.findings)),
         )
-        log.warning("cache_changed_by_hand path=%s rows=%d", path, len(checked.bars))
-        return Stored(checked.bars, label, to_csv_bytes(checked.bars))
-
-    def _set_aside(self, path: Path, why: str) -> None:
-        aside = path.with_name(f"{path.name}.bad")
-        number = 1
-        while aside.exists():
-            number += 1
-            aside = path.with_name(f"{path.name}.bad{number}")
-        try:
-            path.replace(aside)
-        except OSError as error:  # a read-only folder: the file stays, and is not used either
-            log.warning("cache_bad path=%s left_because=%r reason=%r", path, str(error), why)
-        else:
-            log.warning("cache_bad path=%s moved_to=%s reason=%r", path, aside.name, why)
+        log.warning("cache_changed_by_hand path=%s findings=%s", path, label.report)
+        return Stored(checked.bars.copy(), label, to_csv_bytes(checked.bars))
 
 
 @lru_cache(maxsize=16)
 def _parsed(data: bytes) -> pd.DataFrame:
     """Parsing takes some 20 ms, a service reads the same bytes at every request."""
     return from_csv_bytes(data)
+
+
+@lru_cache(maxsize=16)
+def _judged(data: bytes, ticker: str, name: str, day: date) -> tuple[Checked, Adjustment]:
+    """Bars changed by hand, as they can be used on a day; judged once, not at every request."""
+    if not data.endswith(b"\n"):
+        raise BadPrices(f"{name} is {'cut off' if data else 'empty'}")
+    table = read_table(data, ticker, name)
+    market = market_at(ticker, datetime.combine(day, time.max, UTC))
+    return check_bars(table.bars, name, market, table.findings), table.adjustment
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -223,12 +243,17 @@ def _label_of(sha256: str, sidecar: Mapping[str, Any]) -> Label | None:
                 source=SOURCES[entry["source"]],
                 adjustment=ADJUSTMENTS[entry["adjustment"]],
                 fetched_at=datetime.fromisoformat(entry["fetched_at"]).astimezone(UTC),
-                notes=tuple(entry["notes"]),
+                report=_report_of(entry["findings"]),
                 details=dict(entry["details"]),
             )
         except (KeyError, TypeError, ValueError):  # a sidecar changed by hand describes nothing
             continue
     return None
+
+
+def _report_of(entry: Mapping[str, Any]) -> Report:
+    counts = {str(code): int(count) for code, count in entry["counts"].items()}
+    return Report(counts, from_rows(entry["first"]))
 
 
 def _day(bars: pd.DataFrame, row: int) -> date:
@@ -246,20 +271,57 @@ def _entry(stored: Stored) -> dict[str, Any]:
         "last_session": fact.last_session.isoformat(),
         "rows": fact.rows,
         "sha256": fact.sha256,
-        "notes": list(stored.label.notes),
+        "findings": {
+            "counts": dict(stored.label.report.counts),
+            "first": as_rows(stored.label.report.listed),
+        },
         "details": dict(stored.label.details),
     }
 
 
-def _replace(path: Path, data: bytes) -> None:
-    """Write beside, flush to the disk, then take the name: whole or not at all."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as new:
-        try:
-            new.write(data)
-            new.flush()
-            os.fsync(new.fileno())
-            Path(new.name).chmod(0o644)  # the temporary file is the owner's alone
-            Path(new.name).replace(path)
-        except BaseException:
-            Path(new.name).unlink(missing_ok=True)
-            raise
+def _set_aside(path: Path, why: str) -> None:
+    """Out of the way, under a name nothing has; the caller holds the lock."""
+    aside = path.with_name(f"{path.name}.bad")
+    number = 1
+    while aside.exists():
+        number += 1
+        aside = path.with_name(f"{path.name}.bad{number}")
+    try:
+        path.replace(aside)
+    except OSError as error:  # the file stays, and is not used either
+        log.warning("cache_bad path=%s left_because=%r reason=%r", path, str(error), why)
+    else:
+        log.warning("cache_bad path=%s moved_to=%s reason=%r", path, aside.name, why)
+
+
+def _replace(contents: Mapping[Path, bytes]) -> None:
+    """Write all of them beside and flush them to the disk, then let them take their names in order.
+
+    A full disk is met before anything is replaced. The drafts' names are fixed, so that a killed
+    writer's are overwritten by the next; the lock keeps everybody else from them.
+    """
+    drafts = {path: path.with_name(f".{path.name}.new") for path in contents}
+    try:
+        for path, data in contents.items():
+            with drafts[path].open("wb") as draft:
+                draft.write(data)
+                draft.flush()
+                os.fsync(draft.fileno())
+        for path, draft_path in drafts.items():
+            draft_path.replace(path)
+            _flush_folder(path.parent)
+    except BaseException:
+        for draft_path in drafts.values():
+            draft_path.unlink(missing_ok=True)
+        raise
+
+
+def _flush_folder(folder: Path) -> None:
+    """A new name is on the disk only once its folder is."""
+    if os.name == "nt":
+        return  # Windows opens no folders
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -13,7 +13,7 @@ import pandas as pd
 
 from calendars import sessions_between
 from contracts import NotEnoughHistory, SourceUnavailable
-from generate_synthetic_data import Wish, generate_synthetic_stock_data
+from generate_synthetic_data import REGIMES, Wish, generate_synthetic_stock_data
 from prices.cache import Label, Shelf, Stored
 from prices.formats import to_csv_bytes
 
@@ -28,14 +28,14 @@ def bars_through(shelf: Shelf, ticker: str, start: date, end: date) -> Stored:
     """The ticker's invented bars through `end`; waits for nobody.
 
     Stored bars are only carried on: the earlier ones stay the same bit for bit. Bars made on
-    demand are made anew, from `start`, where they begin later than that; bars changed by hand
-    are neither carried on nor replaced.
+    demand are made anew, from `start`, where they begin later than that; bars changed by hand,
+    or of a regime no longer known, are neither carried on nor replaced.
     """
     stored = shelf.get(ticker)
     if stored is None:
         return _keep(shelf, ticker, invent(ticker, Wish(start=start, end=end), DAILY))
     details = stored.label.details
-    if "start" not in details:
+    if "start" not in details or details["regime"] not in REGIMES:
         return stored
     begins, ordered = date.fromisoformat(details["start"]), details["made"] == ORDERED
     if stored.last >= end and (ordered or begins <= start):

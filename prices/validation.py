@@ -1,174 +1,178 @@
-"""Whether a table of bars can be trusted: what is refused, what is dropped, what is only noted.
+"""Whether a table of bars can be trusted: what is repaired, dropped, noted or refused.
 
-Frames in, frames and sentences out. Knows neither where bars come from nor where they go.
+Frames in, bars and findings out. Knows neither where bars come from nor where they go.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from contracts import BAR_COLUMNS, BadPrices, FloatArray
+from contracts import BAR_COLUMNS, BadPrices, Finding
+from prices.findings import Findings, Mask, Report, in_order, of_table, on_days
+from prices.moves import jumps
+from prices.repeats import copied, quiet_sessions
+from prices.schema import PRICES, TOUCH, WORDS, unusable
+from prices.sessions import Market, calendar_findings, fillers, not_ended
 
-Mask = npt.NDArray[np.bool_]
-TRADED = ("Open", "High", "Low", "Close")
-TOUCH = 1e-6  # relative; float noise of an adjustment factor
-OUTSIDE = 0.01  # relative; how far Open or Close may lie outside Low..High before a bar is dropped
-FEW = 5  # bars that may be dropped from any table; of long ones FEW_SHARE
+FEW = 5  # uncertain rows that may be dropped from any table; of long ones FEW_SHARE
 FEW_SHARE = 0.005
-NOTABLE = np.log(1.5)  # one-day |log move| worth a word: 45 such days in 481 stocks of ten years
-ABSURD = np.log(10.0)  # a split far more often than a market: refused rather than learnt
-SPLITS = (2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 40, 50)
-SPLIT_FIT = 0.07  # |log| distance between a move and a split ratio; real markets add their own move
-UNDONE_WITHIN = 30  # sessions between a split and its undoing in a half-adjusted table
+HALF = 0.5  # of the rows at most, in a table of a few
+
+# Dropped with certainty: nothing that was traded is lost with them, however many there are.
+CERTAIN = {"repeated_row", "event_row", "footer_row", "filler_bar"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Checked:
-    """Bars that keep the promises of `contracts.Prices`, and what a reader should know of them."""
+    """Bars that keep the promises of `contracts.Prices`, and what a reader should know of them.
+
+    Where a finding is `refused` the bars are not to be used.
+    """
 
     bars: pd.DataFrame
-    notes: tuple[str, ...]
+    findings: Findings
+
+    @property
+    def report(self) -> Report:
+        """The findings as they are kept beside the bars."""
+        return Report.of(self.findings)
+
+    @property
+    def refusal(self) -> str | None:
+        """Why the table cannot be trusted, in one line; None where it can."""
+        texts = [finding.text for finding in self.findings if finding.action == "refused"]
+        more = f" (and {len(texts) - 1} more like it)" if len(texts) > 1 else ""
+        return texts[0] + more if texts else None
 
 
-def check_bars(table: pd.DataFrame, name: str) -> Checked:
-    """Bring a table into order and judge it.
-
-    Sorts by date, drops identical repeats and up to max(5, 0.5 %) unusable bars (an empty or
-    non-positive price, High below Low, Open or Close more than 1 % outside Low..High).
+def check_bars(
+    table: pd.DataFrame, name: str, market: Market | None = None, found: Sequence[Finding] = ()
+) -> Checked:
+    """Bring a table into order and judge it: the one way into the cache, from every source.
 
     Args:
         table: columns of BAR_COLUMNS, any order of rows, NaN allowed.
         name: what to call the table in an error.
+        market: whose calendar its dates should keep; without one they are not judged.
+        found: what reading the table has found already.
 
     Raises:
-        BadPrices: no bars, two different bars of one day, too many unusable bars, a one-day
-            move beyond a factor of ten, or a split that is undone within 30 sessions (some
-            rows adjusted, others not).
+        BadPrices: too much is wrong; the text says what.
     """
-    bars, notes = _one_bar_a_day(table, name)
-    bars, dropped = _usable_bars(bars, name)
-    _refuse_broken_adjustment(bars, name)
-    bars["Volume"] = np.rint(bars["Volume"].fillna(0)).astype(np.int64)
-    return Checked(bars, (*notes, *dropped, *_flat_bars(bars), *_large_moves(bars)))
+    checked = judged(table, market, found)
+    if checked.refusal is not None:
+        raise BadPrices(f"{name}: {checked.refusal}")
+    return checked
 
 
-def _one_bar_a_day(table: pd.DataFrame, name: str) -> tuple[pd.DataFrame, list[str]]:
-    unique = table[list(BAR_COLUMNS)].drop_duplicates()
-    if unique.empty:
-        raise BadPrices(f"{name} holds no bars")
-    again = unique["Date"].duplicated()
-    if again.any():
-        day = unique.loc[again, "Date"].iloc[0]
-        raise BadPrices(
-            f"{name} has {again.sum()} days with two different bars, the first {day:%Y-%m-%d}; "
-            "keep the right one"
-        )
-    repeats = len(table) - len(unique)
-    notes = [f"{repeats} repeated rows dropped"] if repeats else []
-    return unique.sort_values("Date").reset_index(drop=True), notes
+def judged(
+    table: pd.DataFrame, market: Market | None = None, found: Sequence[Finding] = ()
+) -> Checked:
+    """The same without raising: a refusal is a finding like any other."""
+    findings, rows = list(found), len(table)
+    bars = _ended(_by_day(table, findings), market, findings)
+    bars = _well_formed(bars, findings)
+    bars = _without(bars, copied(bars), "copied_block", _COPIED, findings)
+    if market is not None and len(bars):
+        text = "nothing happened on this day without a session"
+        bars = _without(bars, fillers(bars, market), "filler_bar", text, findings)
+    findings += _too_few(bars, rows, findings)
+    if any(finding.action == "refused" for finding in findings):
+        return Checked(bars, in_order(findings))
+    if market is not None:
+        findings += calendar_findings(bars, market)
+    findings += jumps(bars) + quiet_sessions(bars)
+    return Checked(bars.astype({"Volume": np.int64}), in_order(findings))
 
 
-def _usable_bars(bars: pd.DataFrame, name: str) -> tuple[pd.DataFrame, list[str]]:
-    bad = _unusable(bars)
-    count, days = int(bad.sum()), _list_days(bars["Date"], bad)
-    if count > max(FEW, FEW_SHARE * len(bars)):
-        raise BadPrices(
-            f"{name}: {count} of {len(bars)} bars have an empty or non-positive price, or Open or "
-            f"Close outside Low..High ({days})"
-        )
-    if count == len(bars):
-        raise BadPrices(f"{name} holds no usable bar")
-    notes = [f"{count} unusable bars dropped: {days}"] if count else []
-    return bars[~bad].reset_index(drop=True), notes
+_COPIED = "the same prices and volume as an earlier block of sessions"
 
 
-def _unusable(bars: pd.DataFrame) -> Mask:
-    prices = bars[[*TRADED, "Adj Close"]].to_numpy(dtype=float)
-    priced = np.isfinite(prices).all(axis=1) & (prices > 0).all(axis=1)
-    opening, high, low, close = (bars[name].to_numpy(dtype=float) for name in TRADED)
-    inside = (np.maximum(opening, close) <= high * (1 + OUTSIDE)) & (
-        np.minimum(opening, close) >= low * (1 - OUTSIDE)
-    )
-    volume = bars["Volume"].to_numpy(dtype=float)
-    counted = np.isnan(volume) | (np.isfinite(volume) & (volume >= 0))
-    return np.asarray(~(priced & inside & (low <= high * (1 + TOUCH)) & counted))
+def _by_day(table: pd.DataFrame, findings: list[Finding]) -> pd.DataFrame:
+    """One row a day, ascending. Days with two different bars keep none: nobody knows the right one.
 
-
-def _refuse_broken_adjustment(bars: pd.DataFrame, name: str) -> None:
-    moves = _moves(bars)
-    absurd = np.abs(moves) > ABSURD
-    if absurd.any():
-        row = int(np.argmax(absurd))
-        raise BadPrices(
-            f"{name}: {_move(bars, row)}, beyond a factor of ten in one day; a split is missing or "
-            "applied twice"
-        )
-    ratios = _split_ratios(bars)
-    rows = np.flatnonzero(ratios)
-    for row, later in zip(rows[:-1], rows[1:], strict=True):
-        if later - row <= UNDONE_WITHIN and np.isclose(ratios[row], -ratios[later]):
-            raise BadPrices(
-                f"{name}: {_move(bars, row)}, undone on {bars['Date'][later]:%Y-%m-%d}; a split is "
-                "applied to some rows and not to others"
-            )
-
-
-def _moves(bars: pd.DataFrame) -> FloatArray:
-    """(n,) natural-log change of Close since the bar before; 0 for the first."""
-    logs = np.log(bars["Close"].to_numpy())
-    return np.diff(logs, prepend=logs[0])
-
-
-def _split_ratios(bars: pd.DataFrame) -> FloatArray:
-    """(n,) log of the split a bar looks like, 0 for none.
-
-    A split shows at the open and stays through the close. Where few different prices were
-    traded it may be a tick: penny stocks of the 1980s moved between two, a factor of two apart.
+    Bars that differ by float noise are the same; of their volumes the largest counts.
     """
-    close = np.log(bars["Close"].to_numpy())
-    gap = np.log(bars["Open"].to_numpy()) - np.concatenate([close[:1], close[:-1]])
-    moves = _moves(bars)
-    logs = np.log(np.array([*SPLITS, *(1 / ratio for ratio in SPLITS)]))
-    nearest = logs[np.abs(moves[:, None] - logs).argmin(axis=1)]
-    fits = np.maximum(np.abs(moves - nearest), np.abs(gap - nearest)) < SPLIT_FIT
-    if fits.any():
-        fits &= _priced_finely(bars)
-    return np.asarray(np.where(fits, nearest, 0.0))
+    if table["Date"].is_monotonic_increasing and table["Date"].is_unique:
+        return table[list(BAR_COLUMNS)].reset_index(drop=True)
+    bars = table[list(BAR_COLUMNS)].sort_values([*BAR_COLUMNS], ignore_index=True)
+    again = bars["Date"].duplicated().to_numpy()
+    if not again.any():
+        return bars
+    prices = bars[list(PRICES)].to_numpy(dtype=float)
+    with np.errstate(invalid="ignore"):
+        near = np.abs(prices[1:] - prices[:-1]) <= TOUCH * np.abs(prices[:-1])
+    same = (near | (np.isnan(prices[1:]) & np.isnan(prices[:-1]))).all(axis=1)
+    differs = np.concatenate([[False], ~same]) & again
+    torn = bars["Date"].isin(bars["Date"][differs]).to_numpy()
+    once = bars["Date"].duplicated(keep="last").to_numpy() & ~torn
+    first_torn = torn & ~again
+    text = "different bars for one day: none is used"
+    findings += on_days(bars["Date"], first_torn, "conflicting_bars", "dropped", text)
+    findings += on_days(bars["Date"], once, "repeated_row", "dropped", "the row is there again")
+    return bars[~torn & ~once].reset_index(drop=True)
 
 
-def _priced_finely(bars: pd.DataFrame) -> Mask:
-    """(n,) whether the last 20 closes took at least 10 different prices."""
-    windows = pd.Series(pd.factorize(bars["Close"])[0]).rolling(20, min_periods=1)
-    return np.asarray(windows.apply(lambda codes: len(np.unique(codes)), raw=True) >= 10)
+def _ended(bars: pd.DataFrame, market: Market | None, findings: list[Finding]) -> pd.DataFrame:
+    if market is None:
+        return bars
+    text = f"the last session that had ended is {market.ended}"
+    return _without(bars, not_ended(bars, market), "future_date", text, findings)
 
 
-def _flat_bars(bars: pd.DataFrame) -> list[str]:
-    flat = int((bars["High"] == bars["Low"]).sum())
-    if flat <= len(bars) / 2:
+def _well_formed(bars: pd.DataFrame, findings: list[Finding]) -> pd.DataFrame:
+    """Without what breaks the schema; small contradictions of a bar and lacking volumes mended."""
+    bars = bars.astype(dict.fromkeys(BAR_COLUMNS[1:], float))
+    codes = unusable(bars)
+    for code in codes.unique():
+        rows = np.isin(np.arange(len(bars)), codes.index[codes == code])
+        findings += on_days(bars["Date"], rows, code, "dropped", WORDS[code])
+    bars = bars.drop(index=codes.index).reset_index(drop=True)
+    return _volume_given(_range_around(bars, findings), findings)
+
+
+def _range_around(bars: pd.DataFrame, findings: list[Finding]) -> pd.DataFrame:
+    """High and Low that contain Open and Close, as they do by definition."""
+    top, bottom = bars[["Open", "Close"]].max(axis=1), bars[["Open", "Close"]].min(axis=1)
+    wide = ((top > bars["High"] * (1 + TOUCH)) | (bottom < bars["Low"] * (1 - TOUCH))).to_numpy()
+    if not wide.any():
+        return bars
+    text = "High or Low moved to Open or Close, which lay up to 1 % outside"
+    findings += on_days(bars["Date"], wide, "range_widened", "repaired", text)
+    high = bars["High"].where(~wide, np.maximum(bars["High"], top))
+    low = bars["Low"].where(~wide, np.minimum(bars["Low"], bottom))
+    return bars.assign(High=high, Low=low)
+
+
+def _volume_given(bars: pd.DataFrame, findings: list[Finding]) -> pd.DataFrame:
+    unknown = bars["Volume"].isna().to_numpy()
+    if unknown.any():
+        text = "no volume is given: taken as none"
+        findings += on_days(bars["Date"], unknown, "missing_volume", "repaired", text)
+    return bars.assign(Volume=np.rint(bars["Volume"].fillna(0)))
+
+
+def _without(
+    bars: pd.DataFrame, chosen: Mask, code: str, text: str, findings: list[Finding]
+) -> pd.DataFrame:
+    if not chosen.any():
+        return bars
+    findings += on_days(bars["Date"], chosen, code, "dropped", text)
+    return bars[~chosen].reset_index(drop=True)
+
+
+def _too_few(bars: pd.DataFrame, rows: int, findings: Sequence[Finding]) -> list[Finding]:
+    """A refusal where no bar, or too few of the bars, can be used."""
+    lost = [f for f in findings if f.action == "dropped" and f.code not in CERTAIN]
+    if len(bars) and len(lost) <= min(max(FEW, FEW_SHARE * rows), HALF * rows):
         return []
-    return [f"{flat} of {len(bars)} bars have High equal to Low: the mid-price is the close there"]
-
-
-def _large_moves(bars: pd.DataFrame) -> list[str]:
-    moves = np.abs(_moves(bars))
-    rows = np.flatnonzero(moves > NOTABLE)
-    if not len(rows):
-        return []
-    ratios = _split_ratios(bars)
-    largest = rows[np.argsort(-moves[rows])][:3]
-    told = [_move(bars, row) + (", like a split" if ratios[row] else "") for row in largest]
-    return [f"{len(rows)} one-day moves beyond a factor of 1.5, kept: {'; '.join(told)}"]
-
-
-def _move(bars: pd.DataFrame, row: int) -> str:
-    before, after = bars["Close"][row - 1], bars["Close"][row]
-    return f"{bars['Date'][row]:%Y-%m-%d} Close {before:.6g} to {after:.6g}"
-
-
-def _list_days(days: pd.Series[pd.Timestamp], chosen: Mask) -> str:
-    first = [f"{day:%Y-%m-%d}" for day in days[chosen][:3]]
-    return ", ".join(first) + (" ..." if chosen.sum() > len(first) else "")
+    if not lost:
+        return [of_table("no_bars", "refused", "it holds no bars")]
+    first = min(lost, key=lambda finding: str(finding.date))
+    when = f" on {first.date}" if first.date else ""
+    text = f"{len(lost)} of {rows} rows cannot be used, the first{when}: {first.text}"
+    return [of_table("too_many_bad_rows", "refused", text)]

@@ -73,6 +73,7 @@ IN_MAIN_ONLY = {
 
 DOOR_OF = {
     "yfinance": {"prices"},
+    "pandera": {"prices"},
     "mlflow": {"registry"},
     "statsmodels": {"baseline_arima"},
     "tensorflow": {"model"},
@@ -86,7 +87,7 @@ DOOR_OF = {
     "plotly": {"forecast_chart", "report"},
     "matplotlib": {"figures"},
     "exchange_calendars": {"calendars"},
-    "httpx": {"api_client"},
+    "httpx": {"api_client", "prices"},  # the dashboard to the API; prices to Alpha Vantage
 }
 
 FILES = sorted(ROOT.glob("*.py")) + sorted((ROOT / "prices").glob("*.py"))

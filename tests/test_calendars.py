@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import calendars
 from calendars import (
     Listing,
+    known_sessions,
     last_completed_session,
     listing_of,
     sessions_after,
@@ -168,3 +169,12 @@ def test_asking_again_is_fast_enough_for_every_request():
     for _ in range(200):
         sessions_after("AAPL", last_completed_session("AAPL", now), 90)
     assert time.perf_counter() - begin < 0.2  # a millisecond each; some 20 microseconds measured
+
+
+def test_known_sessions_are_those_the_library_knows_and_no_guess():
+    assert known_sessions("IBM", date(1962, 1, 1), date(1970, 1, 6)).astype(str).tolist() == [
+        *("1970-01-02", "1970-01-05", "1970-01-06")
+    ]
+    assert len(known_sessions("IBM", date(1962, 1, 1), date(1969, 12, 31))) == 0
+    days = known_sessions("0700.HK", date(2020, 1, 1), date(2020, 12, 31)).tolist()
+    assert tuple(days) == sessions_between("0700.HK", date(2020, 1, 1), date(2020, 12, 31))

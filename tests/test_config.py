@@ -4,6 +4,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from config import Settings, get_settings, with_flags
 from contracts import BadSettings
@@ -41,7 +42,9 @@ def test_defaults_are_the_specifications(settings):
         ("STOCK_EPOCHS", "3", 3),
         ("STOCK_ALLOW_SYNTHETIC", "false", False),
         ("STOCK_MODELS_DIR", "/m", Path("/m")),
+        ("STOCK_REFRESH", "false", False),
         ("MLFLOW_TRACKING_URI", "http://mlflow:5000", "http://mlflow:5000"),
+        ("ALPHAVANTAGE_API_KEY", "SECRET123", SecretStr("SECRET123")),
     ],
 )
 def test_every_value_can_be_overridden(settings, monkeypatch, name, text, value):
@@ -80,6 +83,28 @@ def test_a_value_out_of_range_stops_with_its_name(settings, monkeypatch, name, t
     monkeypatch.setenv(name, text)
     with pytest.raises(BadSettings, match=name):
         get_settings()
+
+
+@pytest.mark.parametrize("where", ["environment", "file"])
+def test_the_key_is_shown_nowhere(settings, monkeypatch, where):
+    if where == "file":
+        Path(".env").write_text("ALPHAVANTAGE_API_KEY=SECRET123\n")
+    else:
+        monkeypatch.setenv("ALPHAVANTAGE_API_KEY", "SECRET123")
+    held = with_flags(get_settings(), {"epochs": 5})
+    assert held.alphavantage_api_key.get_secret_value() == "SECRET123"
+    assert "SECRET123" not in repr(held) + str(held) + held.model_dump_json()
+    monkeypatch.setenv("STOCK_EPOCHS", "0")
+    with pytest.raises(BadSettings) as told:
+        get_settings()
+    assert "SECRET123" not in str(told.value)
+
+
+def test_the_key_has_one_name(settings, monkeypatch):
+    monkeypatch.setenv("STOCK_ALPHAVANTAGE_API_KEY", "SECRET123")
+    with pytest.raises(BadSettings) as told:
+        get_settings()
+    assert "STOCK_ALPHAVANTAGE_API_KEY" in str(told.value) and "SECRET123" not in str(told.value)
 
 
 def test_an_empty_variable_counts_as_absent(settings, monkeypatch):

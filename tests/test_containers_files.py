@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from config import Settings
+from config import FOREIGN, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 ENTRY = {"serve": "app", "dashboard": "streamlit_app", "train": "train", "monitor": "drift_monitor"}
@@ -205,7 +205,7 @@ def settings_of(target: str) -> dict[str, str]:
 def test_every_setting_of_the_user_reaches_the_service(name):
     service = services()[name]
     fields = set(Settings.model_fields) - PLACES
-    wanted = {f"STOCK_{field}".upper() for field in fields}
+    wanted = {(field if field in FOREIGN else f"STOCK_{field}").upper() for field in fields}
     passed = {key: text for key, text in service["environment"].items() if text.startswith("$")}
     assert passed == {key: f"${{{key}:-}}" for key in wanted}
     assert service["env_file"] == [{"path": ".env", "required": False}]

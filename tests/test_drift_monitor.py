@@ -273,6 +273,15 @@ def test_what_happens_to_the_newest_sessions_is_found(
     assert verdict.summary.startswith("Drift: over the last 60 sessions")
 
 
+def test_a_quarantined_feed_is_an_alarm_though_nothing_moved(monitor, calm, shelf, monkeypatch):
+    shelf(prices_of(bars_of(garch(0, DAYS)), stale=True, quarantined="a split undone"))
+    monkeypatch.setattr(drift_monitor, "write_report", lambda *page: page[-1])
+    verdict = monitor.check()
+    assert verdict.alarm and not any(row.drifted for row in verdict.features)
+    assert verdict.summary.startswith("Feed quarantined: newer bars were refused (a split undone)")
+    assert "No drift: the last 60 sessions" in verdict.summary
+
+
 def test_a_worse_model_is_found_though_the_market_is_calm(calm):
     samples = gather(calm, prices_of(bars_of(garch(0, DAYS))), 60)
     wrong = samples.recent.assign(

@@ -19,7 +19,13 @@ from hypothesis import strategies as st
 from calendars import sessions_between
 from contracts import BAR_COLUMNS
 from data_pipeline import StockDataPipeline
-from generate_synthetic_data import REGIMES, generate_synthetic_stock_data, main
+from generate_synthetic_data import (
+    REGIMES,
+    Split,
+    as_traded,
+    generate_synthetic_stock_data,
+    main,
+)
 
 START, END = date(2015, 1, 1), date(2024, 12, 31)
 ROOT = Path(__file__).resolve().parent.parent
@@ -85,24 +91,75 @@ def test_bars_lie_on_the_sessions_of_the_exchange(ticker):
     assert tuple(bars["Date"].dt.date) == sessions_between(ticker, START, END)
 
 
-def test_turbulence_is_wilder_than_calm_and_each_has_about_its_own_volatility():
-    spread = {
-        name: log_returns(
-            generate_synthetic_stock_data("AAPL", date(1985, 1, 1), END, None, name)
-        ).std()
-        * np.sqrt(252)
-        for name in REGIMES
-    }
-    assert spread["calm"] < spread["normal"] < spread["turbulent"]
-    for name, regime in REGIMES.items():
-        assert spread[name] == pytest.approx(regime.volatility, rel=0.35)
+def walks(regime: str, years: int = 20) -> list[np.ndarray]:
+    """Log closes of nine tickers."""
+    bars = (
+        generate_synthetic_stock_data(
+            f"DEMO{n}", date(2005, 1, 1), date(2004 + years, 12, 31), None, regime
+        )
+        for n in range(9)
+    )
+    return [np.log(frame["Close"].to_numpy()) for frame in bars]
 
 
-def test_quiet_and_wild_days_cluster_and_wild_ones_are_busy():
-    bars = generate_synthetic_stock_data("AAPL", date(1985, 1, 1), END, None)
-    size = np.abs(log_returns(bars))
-    assert np.corrcoef(size[1:], size[:-1])[0, 1] > 0.08
-    assert np.corrcoef(size, np.log(bars["Volume"].to_numpy()[1:]))[0, 1] > 0.2
+@pytest.mark.parametrize("regime", sorted({*REGIMES} - {"crash_and_recovery"}))
+def test_a_regime_has_about_its_own_volatility(regime):
+    (phase,) = REGIMES[regime].phases
+    spread = np.median([np.diff(walk).std() for walk in walks(regime)]) * np.sqrt(252)
+    assert spread == pytest.approx(phase.volatility, rel=0.12)
+
+
+def test_bulls_rise_bears_fall_and_sideways_stays():
+    moves = {r: np.median([w[-1] - w[0] for w in walks(r)]) for r in ("bull", "bear", "sideways")}
+    assert moves["bull"] > 4 and moves["bear"] < -4 and abs(moves["sideways"]) < 0.3
+    spans = {r: np.median([np.ptp(walk) for walk in walks(r)]) for r in ("normal", "sideways")}
+    assert spans["sideways"] < spans["normal"] / 2
+
+
+def test_a_crash_comes_after_a_year_and_is_made_up_for_in_half_a_year():
+    paths = np.array([walk[:400] for walk in walks("crash_and_recovery", years=2)])
+    before, bottom, after = (paths[:, day].mean() for day in (249, 274, 399))
+    assert bottom - before < -0.25 and after - before == pytest.approx(0, abs=0.15)
+    quiet, wild = (np.diff(paths)[:, days].std() for days in (slice(0, 249), slice(249, 274)))
+    assert wild > 2 * quiet
+
+
+def test_falls_raise_volatility_more_than_rises():
+    moves = [np.diff(walk) for walk in walks("normal")]
+    falls, rises = (
+        np.mean([np.abs(m[1:])[side * m[:-1] > 1.5 * m.std()].mean() / m.std() for m in moves])
+        for side in (-1, 1)
+    )
+    assert falls > 1.1 * rises
+
+
+def test_a_split_jumps_in_traded_prices_and_not_in_adjusted_ones():
+    bars = generate_synthetic_stock_data("DEMO", START, END, 300)
+    raw = as_traded(
+        bars, [Split(bars["Date"][100].date(), 4), Split(bars["Date"][200].date(), 0.5)]
+    )
+    np.testing.assert_allclose(
+        raw["Close"] / bars["Close"], [2.0] * 100 + [0.5] * 100 + [1.0] * 100
+    )
+    np.testing.assert_allclose(
+        raw["Close"] * raw["Volume"], bars["Close"] * bars["Volume"], rtol=1e-5
+    )
+    assert raw["Adj Close"].equals(bars["Adj Close"])
+    assert raw["split_coefficient"][[99, 100, 101, 200]].tolist() == [1, 4, 1, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("split", "why"),
+    [
+        (Split(date(2030, 1, 1), 4), "outside"),
+        (Split(date(1990, 1, 1), 4), "outside"),
+        (Split(date(2024, 11, 1), 1), "ratio"),
+        (Split(date(2024, 11, 1), -2), "ratio"),
+    ],
+)
+def test_a_split_that_splits_nothing_is_refused(split, why):
+    with pytest.raises(ValueError, match=why):
+        as_traded(generate_synthetic_stock_data("DEMO", START, END, 300), [split])
 
 
 @pytest.mark.parametrize(
@@ -111,7 +168,7 @@ def test_quiet_and_wild_days_cluster_and_wild_ones_are_busy():
         ({"start_date": "2025-01-04", "end_date": "2025-01-05"}, "no session"),
         ({"start_date": "2025-01-06", "end_date": "2025-01-03"}, "no session"),
         ({"num_days": 0}, "at least 1"),
-        ({"regime": "sideways"}, "no regime"),
+        ({"regime": "boring"}, "no regime"),
     ],
 )
 def test_an_impossible_wish_is_refused_in_words(wish, why):
@@ -123,10 +180,21 @@ def test_an_impossible_wish_is_refused_in_words(wish, why):
 def test_the_command_writes_into_the_synthetic_place_only(settings, monkeypatch, capsys):
     monkeypatch.setenv("STOCK_AS_OF", "2025-12-31")
     assert main(["demo", "--days", "300", "--regime", "bull"]) == 0
-    assert "DEMO: 300 synthetic bars, 2024-10-21 to 2025-12-31" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert told == "DEMO: 300 synthetic bars, bull, 2024-10-21 to 2025-12-31\n"
     assert Path("data/synthetic/DEMO_synthetic.csv").is_file() and not Path("data/raw").exists()
     shown = StockDataPipeline("DEMO").read().provenance
     assert (shown.source, shown.rows, shown.stale) == ("synthetic", 300, False)
+
+
+def test_a_split_is_written_raw_into_a_file_and_drawn(settings, monkeypatch):
+    monkeypatch.setenv("STOCK_AS_OF", "2025-12-31")
+    wish = ["demo", "--days", "300", "--split", "2025-03-03:4"]
+    assert main([*wish, "--out", "demo.csv", "--plot", "demo.png"]) == 0
+    bars = pd.read_csv("demo.csv", index_col="Date")
+    assert bars["split_coefficient"]["2025-03-03"] == 4
+    assert bars["Close"]["2025-02-28"] / bars["Close"]["2025-03-03"] > 3
+    assert Path("demo.png").read_bytes().startswith(b"\x89PNG") and not Path("data").exists()
 
 
 @pytest.mark.parametrize(
@@ -134,6 +202,9 @@ def test_the_command_writes_into_the_synthetic_place_only(settings, monkeypatch,
     [
         ["../etc"],
         ["DEMO", "--days", "0"],
+        ["DEMO", "--split", "2025-03-03:4"],
+        ["DEMO", "--split", "2035-03-03:4", "--out", "demo.csv"],
+        ["DEMO", "--out", "nowhere/demo.csv"],
         ["DEMO", "--start", "2025-01-04", "--end", "2025-01-05"],
         ["DEMO", "--end", (date.today() + timedelta(days=30)).isoformat()],
     ],

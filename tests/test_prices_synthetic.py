@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -53,6 +54,13 @@ def test_bars_ordered_by_command_keep_their_beginning_and_regime(shelf):
     assert later.data.startswith(made.data) and later.last == END
     again = bars_through(shelf, "DEMO", START, END)
     assert again.data == later.data
+
+
+def test_bars_of_a_regime_no_longer_known_are_shown_as_they_are(shelf):
+    made = invent("AAPL", Wish(start=START, end=date(2025, 6, 30)))
+    details = {**made.label.details, "regime": "turbulent"}
+    shelf.put("AAPL", made.bars, replace(made.label, details=details))
+    assert bars_through(shelf, "AAPL", START, END).data == made.data
 
 
 def test_bars_changed_by_hand_stay_as_they_are_and_stay_synthetic(shelf):

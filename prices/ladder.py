@@ -1,0 +1,27 @@
+"""Which sources of real prices there are and in what order they are asked. Knows the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from config import Settings
+from prices.alphavantage import AlphaVantage
+from prices.breaker import Breaker
+from prices.guard import Guarded
+from prices.providers import Provider
+from prices.yahoo import Yahoo
+
+
+def providers(settings: Settings) -> tuple[Provider, ...]:
+    """Yahoo, then Alpha Vantage where there is a key."""
+    yahoo = Yahoo(settings.data_dir / ".yfinance")
+    key = settings.alphavantage_api_key
+    return (yahoo,) if key is None else (yahoo, AlphaVantage(key))
+
+
+def guarded(sources: Sequence[Provider], settings: Settings) -> tuple[Guarded, ...]:
+    """Each with the breaker it shares with every process of this data folder."""
+    folder = settings.data_dir / ".sources"
+    return tuple(
+        Guarded(source, Breaker(folder / f"{source.name}.json", source.name)) for source in sources
+    )
