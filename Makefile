@@ -44,7 +44,7 @@ lint: $(VENV)/installed-dev
 	@$(BIN)/mypy
 
 test: lint
-	@$(BIN)/pytest -m "not long"
+	@$(BIN)/pytest -m "not long" -n 2 --dist loadfile
 
 test-long: $(VENV)/installed-dev
 	@$(BIN)/pytest

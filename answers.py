@@ -114,6 +114,8 @@ def _data(provenance: Provenance) -> dict[str, Any]:
         "adjustment": provenance.adjustment,
         "sha256": provenance.sha256,
         "findings": dict(provenance.findings),
+        # that it is so, not why: the reason may name files
+        "quarantined": provenance.quarantined is not None,
     }
 
 

@@ -79,6 +79,9 @@ class DataOut(Out):
     findings: dict[str, int] = Field(
         description="What validation repaired, dropped or found odd in the bars, counted by kind"
     )
+    quarantined: bool = Field(
+        description="The source's newer bars were refused; these are the last good ones"
+    )
 
 
 class IdentityOut(Out):
@@ -122,6 +125,7 @@ EXAMPLE: JsonDict = {
         "adjustment": "split",
         "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
         "findings": {"large_move": 1},
+        "quarantined": False,
     },
     "model": {
         "version": "3",
