@@ -79,7 +79,8 @@ class DataOut(Out):
     findings: dict[str, int] = Field(
         description="What validation repaired, dropped or found odd in the bars, counted by kind"
     )
-    quarantined: bool = Field(
+    # a card keeps the reason, which may name files; what leaves here is that there is one
+    quarantined: Annotated[bool, BeforeValidator(bool)] = Field(
         description="The source's newer bars were refused; these are the last good ones"
     )
 

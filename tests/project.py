@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 Completed = subprocess.CompletedProcess[str]
 ROOT = Path(__file__).resolve().parent.parent
@@ -54,16 +56,20 @@ class Project:
     @contextmanager
     def serving(self, *command: str, until: str, **more: str) -> Iterator[subprocess.Popen[str]]:
         """A server process that answers `until` before the body runs; stopped afterwards."""
-        with subprocess.Popen(
-            [sys.executable, "-m", *command],
-            cwd=self.folder,
-            env=self.environment(**more),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        ) as process:
+        # a file, since a pipe that nobody reads stops a server that has much to say
+        with (
+            tempfile.TemporaryFile("w+") as log,
+            subprocess.Popen(
+                [sys.executable, "-m", *command],
+                cwd=self.folder,
+                env=self.environment(**more),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                text=True,
+            ) as process,
+        ):
             try:
-                wait_for(until, process)
+                wait_for(until, process, log)
                 yield process
             finally:
                 process.terminate()
@@ -79,13 +85,13 @@ class Project:
             yield url
 
 
-def wait_for(url: str, process: subprocess.Popen[str], seconds: float = 60) -> None:
+def wait_for(url: str, process: subprocess.Popen[str], log: IO[str], seconds: float = 60) -> None:
     """Return once a GET answers below 500; fail when the process ends or time is up."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            output = process.stdout.read() if process.stdout else ""
-            raise AssertionError(f"the server ended with {process.returncode}: {output}")
+            log.seek(0)
+            raise AssertionError(f"the server ended with {process.returncode}: {log.read()}")
         try:
             with urllib.request.urlopen(url, timeout=2):
                 return

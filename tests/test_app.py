@@ -33,7 +33,7 @@ from contracts import (
     SourceUnavailable,
     parse_ticker,
 )
-from schemas import ForecastOut
+from schemas import ForecastOut, ModelOut
 
 ROOT = Path(__file__).resolve().parent.parent
 Serve = Callable[..., TestClient]
@@ -379,6 +379,17 @@ def test_a_model_shows_its_whole_card(serve):
     assert set(answer["card"]) == set(card.__dataclass_fields__)
     assert answer["card"]["scores"]["last_close"] == card.scores["last_close"]
     assert answer["card"]["data"]["sha256"] == FILE.sha256
+
+
+def test_why_a_feed_is_quarantined_stays_inside(serve):
+    kept = replace(FILE, quarantined="/srv/data/AAPL_raw.csv: a move beyond a factor of ten")
+    answer = serve(FakeDesk(source=kept)).get("/predict?ticker=AAPL")
+    assert answer.json()["data"]["quarantined"] is True
+    assert "/srv" not in answer.text
+    card = replace(make_champion().card, data=kept)
+    shown = ModelOut.of(replace(make_champion(), card=card))
+    assert shown.card.data.quarantined is True
+    assert "/srv" not in shown.model_dump_json()
 
 
 def test_a_score_that_is_not_defined_is_null(serve):
