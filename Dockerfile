@@ -84,7 +84,7 @@ CMD ["streamlit", "run", "streamlit_app.py", "--server.address", "0.0.0.0", "--s
 # take minutes on a small machine; an hour is allowed before being unhealthy counts.
 FROM worker AS train
 COPY --from=train-venv /opt/venv /opt/venv
-COPY train.py referee.py baseline_arima.py model.py recipes.py registry.py metrics.py \
+COPY train.py versions.py referee.py baseline_arima.py model.py recipes.py registry.py metrics.py \
      evaluation.py leakage.py figures.py predict.py inference.py answers.py forecast_log.py model_store.py \
      data_pipeline.py generate_synthetic_data.py features.py calendars.py contracts.py config.py ./
 COPY prices/ prices/

@@ -10,7 +10,6 @@ import argparse
 import logging
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
@@ -18,8 +17,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +46,7 @@ from model_store import CARD, NETWORK, REFERENCE, WEIGHTS, ModelStore, card_json
 from recipes import Recipe, find_recipe
 from referee import Ruling, judge
 from registry import Registry, TrainingRun
+from versions import git_revision, library_versions
 
 log = logging.getLogger(__name__)
 
@@ -246,32 +244,6 @@ def parameters(data: Prepared, recipe: Recipe, settings: Settings) -> dict[str, 
         "data_rows": len(data.bars),
         "data_stale": provenance.stale,
     }
-
-
-def library_versions() -> dict[str, str]:
-    """Versions of what decides the numbers."""
-    found = {"python": sys.version.split()[0]}
-    for name in ("tensorflow", "tensorflow-cpu", "keras", "numpy", "onnxruntime", "tf2onnx"):
-        try:
-            found[name] = installed_version(name)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def git_revision() -> str | None:
-    """The revision of the code, where it is a git checkout."""
-    try:
-        run = subprocess.run(
-            ["git", "rev-parse", "HEAD"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return run.stdout.strip()
 
 
 @contextmanager
