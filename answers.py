@@ -57,7 +57,7 @@ def forecast_table(forecast: Forecast) -> str:
         f"{forecast.ticker}  mid-price forecast in {forecast.currency}, sessions after "
         f"{forecast.as_of}",
         f"last mid {forecast.last_mid:.2f}, last close {forecast.last_close:.2f}; prices: "
-        f"{data.source}{', STALE' if data.stale else ''}",
+        f"{data.source}{f', STALE by {data.sessions_behind} sessions' if data.stale else ''}",
         f"model version {model.version} ({model.recipe}), trained through {model.trained_through}",
         "",
         f"{'date':10} {'price':>10} {'smoothed':>10}{columns}",
@@ -111,6 +111,7 @@ def _data(provenance: Provenance) -> dict[str, Any]:
         "source": provenance.source,
         "last_session": provenance.last_session.isoformat(),
         "stale": provenance.stale,
+        "sessions_behind": provenance.sessions_behind,
         "adjustment": provenance.adjustment,
         "sha256": provenance.sha256,
         "findings": dict(provenance.findings),

@@ -179,6 +179,7 @@ class Provenance:
     rows: int
     sha256: str  # of the bars in the cache's own CSV form, up to `last_session`
     stale: bool = False  # a later session had already ended when the bars were read
+    sessions_behind: int = 0  # how many of them: the age of a stale cache
     findings: Mapping[str, int] = field(default_factory=dict)  # validation's, counted by code
     quarantined: str | None = None  # why the feed's newer bars were refused; these are the old ones
 

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 import features
-from calendars import last_completed_session
+from calendars import last_completed_session, sessions_between
 from config import Settings, get_settings
 from contracts import (
     Adjustment,
@@ -311,9 +311,15 @@ def shown(ticker: str, stored: Stored, settings: Settings) -> Prices:
     seen = stored if settings.as_of is None else stored.through(settings.as_of)
     if seen.bars.empty:
         raise NotEnoughHistory(have=0, need=1, what=f"sessions of {ticker} by {settings.as_of}")
-    stale = seen.last < today(ticker, settings)
-    why = quarantined(real_shelf(settings), ticker, stored) if stale else None
-    return Prices(ticker, seen.bars, replace(seen.provenance(), stale=stale, quarantined=why))
+    provenance, ended = seen.provenance(), today(ticker, settings)
+    if seen.last < ended:
+        provenance = replace(
+            provenance,
+            stale=True,
+            sessions_behind=len(sessions_between(ticker, seen.last + timedelta(days=1), ended)),
+            quarantined=quarantined(real_shelf(settings), ticker, stored),
+        )
+    return Prices(ticker, seen.bars, provenance)
 
 
 def _now(settings: Settings) -> datetime:

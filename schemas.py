@@ -74,6 +74,7 @@ class DataOut(Out):
     source: Source = Field(description="`synthetic` prices are invented, not market data")
     last_session: date
     stale: bool = Field(description="A later session had already ended when the prices were read")
+    sessions_behind: int = Field(description="Sessions that have ended since the last one used")
     adjustment: Adjustment
     sha256: str
     findings: dict[str, int] = Field(
@@ -123,6 +124,7 @@ EXAMPLE: JsonDict = {
         "source": "file",
         "last_session": "2025-12-31",
         "stale": False,
+        "sessions_behind": 0,
         "adjustment": "split",
         "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
         "findings": {"large_move": 1},

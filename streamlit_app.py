@@ -160,7 +160,8 @@ def show_provenance(forecast: ForecastOut) -> None:
         )
         st.badge(f"Last session {long_date(data.last_session)}", color="blue")
         if data.stale:
-            st.badge("Stale: a later session has ended", icon=":material/history:", color="orange")
+            age = f"Stale: {data.sessions_behind} sessions have ended since"
+            st.badge(age, icon=":material/history:", color="orange")
         if data.quarantined:
             st.badge("Newer bars refused", icon=":material/gpp_maybe:", color="red")
         st.badge(ADJUSTMENTS[data.adjustment], color="gray")

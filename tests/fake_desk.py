@@ -200,7 +200,7 @@ def synthetic_desk() -> FakeDesk:
 
 def stale_desk() -> FakeDesk:
     """Serves old prices and says so."""
-    return FakeDesk(source=replace(FILE, stale=True))
+    return FakeDesk(source=replace(FILE, stale=True, sessions_behind=4))
 
 
 def failing_desk(error: ForecastingError) -> FakeDesk:

@@ -82,7 +82,16 @@ def test_a_forecast_has_exactly_the_promised_fields_in_order(serve):
     assert list(answer.json()["intervals"]) == ["80", "95"]
     assert list(answer.json()["intervals"]["80"]) == ["lower", "upper"]
     assert list(answer.json()["data"]) == [
-        *("source", "last_session", "stale", "adjustment", "sha256", "findings", "quarantined")
+        *(
+            "source",
+            "last_session",
+            "stale",
+            "sessions_behind",
+            "adjustment",
+            "sha256",
+            "findings",
+            "quarantined",
+        )
     ]
     assert list(answer.json()["model"]) == ["version", "recipe", "trained_at", "trained_through"]
     assert list(answer.json()["skill"]) == [

@@ -16,7 +16,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from replay_yahoo import replaying, send_yfinance_to
 
-from config import Settings
+from config import Settings, with_flags
 from contracts import (
     BAR_COLUMNS,
     BadPrices,
@@ -202,6 +202,16 @@ def test_bars_after_as_of_lie_on_disk_and_are_never_returned(settings, day):
     fact = prices.provenance
     assert (fact.last_session, fact.rows, fact.stale) == (date(2025, 6, 6), len(prices.bars), False)
     assert fact.sha256 == sha256_of(to_csv_bytes(prices.bars))
+
+
+@pytest.mark.parametrize(
+    ("as_of", "behind"), [("2026-01-01", 0), ("2026-01-02", 1), ("2026-01-20", 12)]
+)
+def test_a_stale_cache_says_how_many_sessions_it_is_behind(evening, as_of, behind):
+    cached(evening)
+    later = with_flags(evening, {"as_of": as_of})  # the 1st and the 19th are holidays
+    fact = StockDataPipeline("AAPL", later).read().provenance
+    assert (fact.sessions_behind, fact.stale) == (behind, behind > 0)
 
 
 def test_a_cache_that_ends_before_as_of_is_stale(evening):

@@ -69,6 +69,7 @@ def test_the_answer_stands_on_the_real_last_session(answer, bars):
         "source": "file",
         "last_session": "2025-12-31",
         "stale": False,
+        "sessions_behind": 0,
         "adjustment": "split",
         "sha256": answer["data"]["sha256"],
         "findings": {"large_move": 1, "zero_volume": 1},  # of 1980 to 2025

@@ -167,7 +167,7 @@ def test_synthetic_prices_cannot_be_overlooked(page, behind):
 
 
 def test_stale_prices_are_marked(page, behind):
-    assert "Stale: a later session has ended" in everything(page(behind(stale_desk())))
+    assert "Stale: 4 sessions have ended since" in everything(page(behind(stale_desk())))
 
 
 def everything(shown: AppTest) -> str:
