@@ -199,7 +199,7 @@ def test_a_process_that_trains_can_still_ask_yahoo(tmp_path):
     assert run_python(code, tmp_path).strip() == "ConnectionError"  # not ImpersonateError
 
 
-LIGHT = sorted({p.stem for p in ROOT.glob("*.py")} - {"model", "train", "streamlit_app"})
+LIGHT = sorted({p.stem for p in ROOT.glob("*.py")} - {"model", "streamlit_app"})
 
 
 @pytest.mark.parametrize("module", LIGHT)

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from conftest import absent
 from project import ROOT, Project, free_port
 
 pytestmark = pytest.mark.real_data
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.real_data
 def checkout(tmp_path, real_data) -> Project:
     """The tracked files in an empty folder, with this environment instead of a fresh install."""
     if not (ROOT / ".venv" / "installed").is_file():
-        pytest.skip("needs the environment that `make install` sets up")
+        absent("no .venv as `make install` sets it up", "REQUIRE_REAL_DATA")
     names = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
     ).stdout.split()
