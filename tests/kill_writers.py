@@ -19,36 +19,41 @@ from prices.cache import Shelf
 from prices.formats import to_csv_bytes
 
 
-def write_both(shelf: Shelf) -> None:
+GENERATIONS = ((SHORT, FROM_FILE), (LONG, FROM_YAHOO))
+
+
+def write(shelf: Shelf, generation: int) -> None:
     with shelf.locked("AAPL"):
-        shelf.put("AAPL", SHORT, FROM_FILE)
-        shelf.put("AAPL", LONG, FROM_YAHOO)
+        shelf.put("AAPL", *GENERATIONS[generation % 2])
 
 
-def time_of_both(shelf: Shelf) -> float:
-    """Seconds, the longest of three: a busy machine writes slowly."""
+def time_of_one(shelf: Shelf) -> float:
+    """Seconds, the longest of four: a busy machine writes slowly."""
     times = []
-    for _ in range(3):
+    for generation in range(4):
         begun = time.perf_counter()
-        write_both(shelf)
+        write(shelf, generation)
         times.append(time.perf_counter() - begun)
     return max(times)
 
 
-def killed_after(shelf: Shelf, seconds: float) -> None:
-    """A writer of its own process, ended in the midst without any chance to tidy up."""
-    ready, begun = os.pipe()
+def killed_after(shelf: Shelf, writes: int, seconds: float) -> None:
+    """A writer of its own process, ended `seconds` after so many whole writes, without any
+    chance to tidy up. Counting writes, not time alone, keeps both generations within reach
+    however slowly a busy machine lets the writer run."""
+    told, tell = os.pipe()
     writer = os.fork()
     if writer == 0:
-        os.write(begun, b"!")
-        while True:
-            write_both(shelf)
-    os.read(ready, 1)
+        for generation in range(10**6):
+            os.write(tell, b"!")
+            write(shelf, generation)
+    for _ in range(writes + 1):
+        os.read(told, 1)
     time.sleep(seconds)
     os.kill(writer, signal.SIGKILL)
     os.waitpid(writer, 0)
-    os.close(ready)
-    os.close(begun)
+    os.close(told)
+    os.close(tell)
 
 
 def main(folder: str, kills: int) -> None:
@@ -59,9 +64,9 @@ def main(folder: str, kills: int) -> None:
         to_csv_bytes(LONG): ("long", FROM_YAHOO),
     }
     seen = {"kills": kills, "short": 0, "long": 0, "in the midst": 0, "wrong": []}
-    longest = 2 * time_of_both(shelf)
+    longest = time_of_one(shelf)
     for attempt in range(kills):
-        killed_after(shelf, moments.uniform(0, longest))
+        killed_after(shelf, attempt % 4, moments.uniform(0, longest))
         stored, sidecar = shelf.get("AAPL"), json.loads(shelf.sidecar_path("AAPL").read_bytes())
         name, label = generations.get(stored.data, ("neither", None))
         if stored.label != label or shelf.csv_path("AAPL").read_bytes() != stored.data:
