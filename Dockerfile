@@ -58,9 +58,11 @@ ENV STOCK_DATA_DIR=/data/prices STOCK_MODELS_DIR=/models STOCK_REPORTS_DIR=/repo
 # The API. Neither TensorFlow nor MLflow.
 FROM worker AS serve
 COPY --from=serve-venv /opt/venv /opt/venv
-COPY app.py schemas.py answers.py predict.py inference.py forecast_log.py model_store.py \
+COPY app.py schemas.py answers.py predict.py serving.py bases.py inference.py forecast_log.py model_store.py \
+     recipes.py bands.py panel.py \
      data_pipeline.py generate_synthetic_data.py figures.py features.py calendars.py contracts.py config.py ./
 COPY prices/ prices/
+COPY pretrained/ pretrained/
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
   CMD ["answers-200", "8000", "/ready"]
@@ -84,10 +86,12 @@ CMD ["streamlit", "run", "streamlit_app.py", "--server.address", "0.0.0.0", "--s
 # take minutes on a small machine; an hour is allowed before being unhealthy counts.
 FROM worker AS train
 COPY --from=train-venv /opt/venv /opt/venv
-COPY train.py versions.py referee.py baseline_arima.py model.py recipes.py registry.py metrics.py \
-     evaluation.py leakage.py figures.py predict.py inference.py answers.py forecast_log.py model_store.py \
+COPY train.py base_training.py fitting.py versions.py referee.py baseline_arima.py model.py recipes.py \
+     registry.py metrics.py evaluation.py leakage.py figures.py serving.py bases.py inference.py model_store.py \
+     bands.py panel.py \
      data_pipeline.py generate_synthetic_data.py features.py calendars.py contracts.py config.py ./
 COPY prices/ prices/
+COPY pretrained/ pretrained/
 ENV MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT=true
 HEALTHCHECK --interval=10s --timeout=30s --start-period=3600s --retries=3 \
   CMD ["python", "model_store.py", "check"]
@@ -97,7 +101,8 @@ CMD ["python", "train.py", "--missing", "--stay"]
 # Drift reports, a ticker at a time: docker compose run --rm monitor AAPL
 FROM worker AS monitor
 COPY --from=monitor-venv /opt/venv /opt/venv
-COPY drift_monitor.py drift.py predict.py inference.py answers.py forecast_log.py model_store.py \
+COPY drift_monitor.py drift.py serving.py bases.py inference.py forecast_log.py model_store.py \
+     recipes.py bands.py panel.py \
      data_pipeline.py generate_synthetic_data.py figures.py features.py calendars.py contracts.py config.py ./
 COPY prices/ prices/
 ENTRYPOINT ["python", "drift_monitor.py"]

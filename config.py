@@ -26,6 +26,7 @@ from contracts import BadSettings, InvalidTicker, parse_ticker
 
 PREFIX = "STOCK_"
 ENV_FILE = ".env"
+HERE = Path(__file__).resolve().parent
 FOREIGN = {"mlflow_tracking_uri", "alphavantage_api_key"}  # known everywhere by their own names
 
 
@@ -50,7 +51,7 @@ class Settings(BaseSettings):
     tickers: Annotated[Words, Field(min_length=1)] = ("AAPL", "GOOGL", "MSFT")
     start_date: date = date(2020, 1, 1)  # earlier bars may be cached, training does not use them
     as_of: date | None = None  # the evening of this day counts as now; later bars are never read
-    recipe: str = "mlops_64_64_32"
+    recipe: str = "panel"
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 42
     train_test_split: Share = 0.8
     validation_split: Share = 0.1  # share of the training part, its latest sessions
@@ -77,6 +78,7 @@ class Settings(BaseSettings):
     # Where things are
     data_dir: Path = Path("data")
     models_dir: Path = Path("models")
+    pretrained_dir: Path = HERE / "pretrained"  # bases of many tickers, as the software brings them
     reports_dir: Path = Path("evidently_reports")
     database_url: str = "sqlite:///forecasts.db"
     mlflow_tracking_uri: str = Field(

@@ -23,6 +23,10 @@ Verdict = Literal[
 ]
 
 BAR_COLUMNS = ("Date", "Open", "High", "Low", "Close", "Adj Close", "Volume")
+Mode = Literal["recursive", "direct"]  # fed back a step at a time, or every step at once
+Event = Literal["above", "below", "touch"]
+
+QUANTILES = tuple(round(0.05 * i, 2) for i in range(1, 20))  # 0.05, 0.10, ... 0.95
 LEVELS = ("80", "95")  # per cent of outcomes meant to fall inside each band
 
 # Yahoo's alphabet: BRK-B, ^GSPC, 0700.HK, EURUSD=X, GC=F. Never a path or a pattern.
@@ -81,6 +85,12 @@ class NotEnoughHistory(ForecastingError):
             f"only {have} {what} where {need} are needed; import a longer history or move "
             "STOCK_START_DATE back"
         )
+
+
+class NoBase(ForecastingError):
+    """No base to start a model from: none is shipped for that day, and too few tickers for one."""
+
+    code = "no_base"
 
 
 class BadBundle(ForecastingError):
@@ -214,6 +224,10 @@ class Skill:
     direction_accuracy: float  # share of days on the right side of the last known mid
     p_value: float  # two-sided Diebold-Mariano on squared errors
     verdict: Verdict
+    # Mean over steps 1 to 30 of the CRPS, against last_close with empirical bands; None where
+    # too few held-out sessions are there to say.
+    crps_ratio: float | None = None
+    crps_p_value: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,6 +239,8 @@ class ModelIdentity:
     recipe: str
     trained_at: datetime  # UTC
     trained_through: date  # last session that touched weights, calibration or scores
+    mode: Mode = "recursive"
+    cold_start: bool = False  # a base of many tickers: this one has no model of its own yet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,6 +279,34 @@ class Forecast:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Probability:
+    """How likely the mid-price of one ticker does something, counted over joint sample paths.
+
+    `above` and `below` concern the session `date` alone; `touch` is met when the mid-price of
+    any session up to `date` reaches the level, from whichever side the last one lies on.
+    """
+
+    ticker: str
+    currency: str
+    as_of: date
+    date: date  # the session `steps` after `as_of`
+    steps: int
+    event: Event
+    level: float  # in `currency`
+    probability: float  # between 0 and 1, neither included
+    paths: int  # that it was counted over
+    last_mid: float
+    last_close: float
+    provenance: Provenance
+    model: ModelIdentity
+    skill: Skill
+
+    def __post_init__(self) -> None:
+        if not 0 < self.probability < 1:
+            raise ValueError(f"{self.ticker}: a probability of {self.probability}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
     """First and last session of a part of the data, both included, and how many rows it has."""
 
@@ -273,16 +317,49 @@ class Span:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """Half-widths of the bands, per level and step, on the logarithm of the price.
+    """Quantiles of past forecast errors per step: what every band is made of.
 
-    A band runs from price * exp(-width) to price * exp(+width). Each width is the
-    finite-sample quantile of |log(actual / forecast)| at that step over `origins`
-    held-out origins (rank ceil((n+1) * level), Vovk et al. 2005); None where there were
-    too few origins for a finite width.
+    An error is log(outcome / forecast) / scale, where the scale is the model's own expected
+    size of it (1 for a model without one), so the quantile at a level is the price
+    forecast * exp(scale * quantile).
     """
 
-    origins: int
-    widths: Mapping[str, tuple[float | None, ...]]
+    origins: int  # past forecasts whose errors were counted
+    levels: tuple[float, ...]  # ascending, between 0 and 1
+    # one row per step from 1 on, one value per level; None where too few outcomes are known
+    quantiles: tuple[tuple[float, ...] | None, ...]
+    pooled: float = 0.0  # weight of many tickers' quantiles beside this one's own
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseIdentity:
+    """The network of many tickers that a model started from."""
+
+    name: str
+    trained_through: date
+    tickers: int
+    shipped: bool  # False: trained here, from the tickers there were
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseCard:
+    """All that is said about a base, beside its weights: `card.json`."""
+
+    name: str
+    recipe: Mapping[str, Any]
+    seed: int
+    trained_at: datetime
+    trained_through: date
+    first_session: date
+    tickers: tuple[str, ...]  # that its weights were fitted to
+    held_out: tuple[str, ...]  # that its errors were measured on; not fitted to, if there were many
+    shrinkage: float  # weight of the correction, from the year before `trained_through`
+    calibration: Calibration  # of the held-out tickers' errors
+    skill: Skill  # one step ahead over that year, held-out tickers, from the sessions before it
+    parity: float  # largest |ONNX - Keras| seen at export
+    data_sha256: str  # of every price it was made from
+    versions: Mapping[str, str]
+    git_revision: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -304,6 +381,8 @@ class ModelCard:
     scores: Mapping[str, Mapping[str, float | None]]
     skill: Skill
     parity: float  # largest |ONNX - Keras| seen at export
+    base: BaseIdentity | None = None
+    shrinkage: float = 1.0  # weight of the learnt correction to the last price
     versions: Mapping[str, str]
     git_revision: str | None = None
     run_id: str | None = None

@@ -221,6 +221,11 @@ def synthetic_shelf(settings: Settings) -> Shelf:
     return Shelf(settings.data_dir / "synthetic", "synthetic", adopts="synthetic")
 
 
+def cached_tickers(settings: Settings) -> tuple[str, ...]:
+    """Every ticker with bars of a real market in the cache."""
+    return real_shelf(settings).tickers()
+
+
 def refresher(settings: Settings) -> Refresher:
     """What fetches prices beside requests; it declines all where STOCK_REFRESH is off or
     STOCK_AS_OF is set. Tickers that are configured or have bars are known to it."""

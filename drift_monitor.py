@@ -54,9 +54,9 @@ from drift import (
     summarise,
 )
 from forecast_log import ForecastLog, verdict_json
-from inference import Network, one_step_table
+from inference import Network, TrainedModel, one_step_table
 from model_store import NETWORK, REFERENCE, ModelStore, Published
-from predict import check_match
+from serving import check_match
 
 log = logging.getLogger(__name__)
 
@@ -196,7 +196,8 @@ def gather(published: Published, prices: Prices, current_rows: int) -> Samples:
     card = published.card
     kept = _reference(published.path)
     bars = training_bars(prices, card.start_date)
-    recent = one_step_table(Network(published.path / NETWORK), card.recipe, bars).tail(current_rows)
+    model = TrainedModel(Network(published.path / NETWORK), card.recipe)
+    recent = one_step_table(model, bars).tail(current_rows)
     held_out = _within(kept, card.test)
     before = held_out[held_out["date"] < recent["date"].iloc[0]]
     return Samples(

@@ -19,10 +19,19 @@ import pandas as pd
 from tqdm import tqdm
 
 import baseline_arima
+from bands import (
+    LEAST_ERRORS,
+    Outlook,
+    Pool,
+    calibrate,
+    errors_of,
+    known_quantiles,
+    templates,
+)
+from bases import pool_of
 from config import Settings, get_settings
 from contracts import (
     BAR_COLUMNS,
-    LEVELS,
     Calibration,
     ExportMismatch,
     FloatArray,
@@ -38,21 +47,34 @@ from features import (
     Sequences,
     Split,
     daily_features,
-    denormalise,
+    mid_price,
     normalise,
     split_rows,
     windowed_normalize,
 )
-from inference import Network, one_step_table
+from fitting import Parts
+from inference import Network, TrainedModel, one_step_table
 from leakage import Rows, first_leak
 from model_store import NETWORK, ModelStore, Published
-from predict import check_match
+from panel import panel_inputs
 from recipes import RECIPES, Recipe, find_recipe
-from referee import BASELINE, JudgedRows, Ruling, calibrate, gate, score_one_step
+from referee import (
+    BASELINE,
+    MIN_JUDGED,
+    STEPS,
+    JudgedFans,
+    JudgedRows,
+    Ruling,
+    fan_losses,
+    gate,
+    score_one_step,
+)
+from serving import check_match
 
 log = logging.getLogger(__name__)
 
 PARITY = 1e-4  # largest |ONNX - Keras| on the normalised scale that is saved
+RUINED = 1e6  # the relative loss of bands that are no numbers
 CALIBRATED_STEPS = 90  # as far as a forecast may reach
 
 
@@ -70,6 +92,16 @@ class Prepared:
         """Target sessions of one part of the split."""
         return np.asarray(self.bars["Date"].to_numpy()[self.rows.last[part] + 1])
 
+    @property
+    def parts(self) -> Parts:
+        """Origins to fit to, and to stop and shrink by; the test part's are in neither."""
+        return Parts(
+            *(
+                range(int(self.rows.last[part][0]), int(self.rows.last[part][-1]) + 1)
+                for part in (self.split.train, self.split.validation)
+            )
+        )
+
     def span(self, part: slice) -> Span:
         """The same as first, last and count."""
         days = pd.DatetimeIndex(self.dates(part))
@@ -81,8 +113,10 @@ class Judged:
     """A trained network held against the test rows and the baselines."""
 
     rows: JudgedRows
+    fans: JudgedFans | None
     scores: dict[str, dict[str, float | None]]
     calibration: Calibration
+    templates: FloatArray  # (n, CALIBRATED_STEPS), see bands.templates
     criteria: dict[str, float]  # aic and bic of the ARIMA baseline
 
 
@@ -99,11 +133,20 @@ def prepare(prices: Prices, settings: Settings, recipe: Recipe) -> Prepared:
     return Prepared(prices, bars, scale.mids, rows, split)
 
 
-def judge_network(data: Prepared, network: Network) -> Judged:
-    """One-step forecasts of the network and every baseline on the same test rows, and the bands."""
+def judge_model(data: Prepared, model: TrainedModel, pool: Pool | None) -> Judged:
+    """The model and every baseline on the same test rows, and what its own errors make bands of.
+
+    Args:
+        data: of one training.
+        model: fitted without the test rows.
+        pool: many tickers' quantiles, which its bands are drawn towards.
+    """
     test = data.rows.rows(data.split.test)
     last, closes = test.last, data.bars["Close"].to_numpy(dtype=float)
     arima, criteria = baseline_arima.one_step(data.mids, int(last[0]))
+    begin = model.first_origin if model.mode == "direct" else int(last[0])
+    made_at = np.arange(begin, len(data.mids) - 1)
+    outlook = model.outlook(data.bars, made_at, CALIBRATED_STEPS)
     rows = JudgedRows(
         last_mid=data.mids[last],
         last_close=closes[last],
@@ -111,17 +154,64 @@ def judge_network(data: Prepared, network: Network) -> Judged:
         lo=test.lo,
         hi=test.hi,
         forecasts={
-            "lstm": denormalise(network.one_step(test.x), test.lo, test.hi),
+            "lstm": outlook.point[last - begin, 0],
             "last_mid": data.mids[last],
             BASELINE: closes[last],
             "arima": arima,
         },
     )
-    paths = denormalise(
-        network.recurse(test.x, CALIBRATED_STEPS), test.lo[:, None], test.hi[:, None]
+    errors = errors_of(outlook, data.mids, made_at)
+    calibration = calibrate(errors, pool)
+    return Judged(
+        rows=rows,
+        fans=judged_fans(data, Past(made_at, outlook, errors, pool)),
+        scores=score_one_step(rows),
+        calibration=calibration,
+        templates=templates(errors, calibration),
+        criteria=criteria,
     )
-    calibration = calibrate(data.mids, last, paths, LEVELS)
-    return Judged(rows, score_one_step(rows), calibration, criteria)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Past:
+    """What a model said at consecutive origins, and how wrong it was."""
+
+    made_at: np.ndarray
+    outlook: Outlook
+    errors: FloatArray
+    pool: Pool | None
+
+    def losses(self, mids: FloatArray, origins: np.ndarray) -> FloatArray:
+        """Mean CRPS at some of the origins, bands made of the errors known at each: (n,)."""
+        own = self.outlook.at(origins - int(self.made_at[0]))
+        found = known_quantiles(self.errors[:, :STEPS], self.made_at, origins, self.pool)
+        point, scale = own.point[:, :STEPS, None], own.scale[:, :STEPS, None]
+        with np.errstate(all="ignore"):  # bands of a network that left the positive prices
+            lost = fan_losses(mids, origins, point * np.exp(scale * found[..., 1:-1]))
+        return np.nan_to_num(lost, nan=RUINED, posinf=RUINED)
+
+
+def judged_fans(data: Prepared, past: Past) -> JudgedFans | None:
+    """The model's bands and last_close's at every test origin that can be judged.
+
+    Those with STEPS outcomes, and enough errors known before them; None if they are too few.
+    """
+    first = max(
+        int(data.rows.last[data.split.test][0]), int(past.made_at[0]) + STEPS + LEAST_ERRORS
+    )
+    origins = np.arange(first, len(data.mids) - STEPS)
+    if len(origins) < MIN_JUDGED:
+        return None
+    every = np.arange(len(data.mids) - 1)
+    closes = data.bars["Close"].to_numpy(dtype=float)[every]
+    flat = np.repeat(closes[:, None], STEPS, axis=1)
+    repeated = Outlook(flat, np.ones_like(flat))
+    naive = Past(every, repeated, errors_of(repeated, data.mids, every), None)
+    losses = {
+        "lstm": past.losses(data.mids, origins),
+        BASELINE: naive.losses(data.mids, origins),
+    }
+    return JudgedFans(origins, losses)
 
 
 def check_parity(onnx: FloatArray, keras: FloatArray) -> float:
@@ -152,17 +242,48 @@ def usable_champion(store: ModelStore, prices: Prices) -> Published | None:
     return champion
 
 
-def rule(champion: Published | None, judged: Judged, data: Prepared) -> Ruling:
+def rule(champion: Published | None, judged: Judged, data: Prepared, settings: Settings) -> Ruling:
     """The gate, on the test rows that the champion was not fitted on either."""
     if champion is None:
         return gate(judged.rows, None)
-    bars = training_bars(data.prices, champion.card.start_date)
-    network = Network(champion.path / NETWORK)
-    theirs = one_step_table(network, champion.card.recipe, bars).set_index("date")["prediction"]
-    dates = pd.DatetimeIndex(data.dates(data.split.test))
-    fresh = (dates > pd.Timestamp(champion.card.validation.last)) & dates.isin(theirs.index)
-    rows = judged.rows.only(np.asarray(fresh), {"champion": theirs.reindex(dates).to_numpy()})
-    return gate(rows, "champion")
+    card = champion.card
+    bars = training_bars(data.prices, card.start_date)
+    shift = len(bars) - len(data.bars)  # the champion may use earlier sessions, or later ones only
+    model = TrainedModel(Network(champion.path / NETWORK), card.recipe)
+    last = data.rows.last[data.split.test]
+    days = data.bars["Date"].to_numpy()
+    limit = np.datetime64(card.validation.last)
+    fresh = (days[last + 1] > limit) & (last + shift >= model.first_origin)
+    point = np.full(len(last), np.nan)
+    point[fresh] = model.outlook(bars, last[fresh] + shift, 1).point[:, 0]
+    rows = judged.rows.only(np.asarray(fresh), {"champion": point})
+    fans = _with_champion(judged.fans, champion, (bars, shift, model), settings)
+    return gate(rows, "champion", fans)
+
+
+def _with_champion(
+    fans: JudgedFans | None,
+    champion: Published,
+    served: tuple[pd.DataFrame, int, TrainedModel],
+    settings: Settings,
+) -> JudgedFans | None:
+    """The champion's bands at the same origins, where it was not fitted to their outcomes."""
+    if fans is None:
+        return None
+    bars, shift, model = served
+    days = bars["Date"].to_numpy()
+    unseen = int(np.searchsorted(days, np.datetime64(champion.card.validation.last)))
+    begin = model.first_origin if model.mode == "direct" else unseen
+    origins = fans.origins + shift
+    fresh = (origins >= unseen) & (origins >= begin + STEPS + LEAST_ERRORS)
+    if not fresh.any():
+        return None
+    mids = mid_price(bars["High"].to_numpy(), bars["Low"].to_numpy())
+    made_at = np.arange(begin, len(mids) - 1)
+    outlook = model.outlook(bars, made_at, STEPS)
+    pool = pool_of(champion.card, settings)
+    past = Past(made_at, outlook, errors_of(outlook, mids, made_at), pool)
+    return fans.only(fresh, {"champion": past.losses(mids, origins[fresh])})
 
 
 def headline(card: ModelCard) -> dict[str, float]:
@@ -177,6 +298,9 @@ def headline(card: ModelCard) -> dict[str, float]:
         "direction_accuracy_spec": own["direction_accuracy_spec"],
         "rmse_ratio": card.skill.rmse_ratio,
         "p_value": card.skill.p_value,
+        "crps_ratio": card.skill.crps_ratio,
+        "crps_p_value": card.skill.crps_p_value,
+        "shrinkage": card.shrinkage,
     }
     every = {f"{m}_{k}": v for m, scores in card.scores.items() for k, v in scores.items()}
     return {name: value for name, value in (named | every).items() if value is not None}
@@ -188,9 +312,9 @@ class RepeatsItsInput(Network):
     def __init__(self) -> None:
         pass
 
-    def one_step(self, x: FloatArray) -> FloatArray:
-        """Last value of each row: (n, length, 1) -> (n,)."""
-        return x[:, -1, 0]
+    def run(self, x: FloatArray) -> FloatArray:
+        """Last inputs of each row, as often as outputs may be asked for: (n, 2 * features)."""
+        return np.concatenate([x[:, -1], x[:, -1]], axis=1)
 
 
 def seen(prices: Prices, settings: Settings, recipe: Recipe) -> dict[str, Rows]:
@@ -199,8 +323,11 @@ def seen(prices: Prices, settings: Settings, recipe: Recipe) -> dict[str, Rows]:
     days, rows, bars = data.bars["Date"].to_numpy(), data.rows, prices.bars
     target = days[rows.last + 1]  # a row is used once its target is known
     echo, watched = RepeatsItsInput(), daily_features(bars)
-    table = one_step_table(echo, recipe.as_dict(), data.bars)
-    paths = denormalise(echo.recurse(rows.x, 2), rows.lo[:, None], rows.hi[:, None])
+    model = TrainedModel(echo, recipe.as_dict())
+    table = one_step_table(model, data.bars)
+    at = rows.last[rows.last >= model.first_origin]
+    outlook = model.outlook(data.bars, at, 2)
+    inputs = panel_inputs(data.bars)
     return {
         "bars": Rows(bars["Date"].to_numpy(), bars[list(BAR_COLUMNS[1:])].to_numpy(dtype=float)),
         "mid-prices": Rows(days, data.mids),
@@ -209,8 +336,9 @@ def seen(prices: Prices, settings: Settings, recipe: Recipe) -> dict[str, Rows]:
         "scales": Rows(target, np.column_stack([rows.lo, rows.hi])),
         "inputs": Rows(target, rows.x),
         "targets": Rows(target, rows.y),
-        "forecast paths": Rows(target, paths),
-        "one-step table": Rows(target, table.drop(columns="date").to_numpy()),
+        "forecast paths": Rows(days[at + 1], np.column_stack([outlook.point, outlook.scale])),
+        "panel inputs": Rows(days, np.column_stack([inputs.x, inputs.unit])),
+        "one-step table": Rows(table["date"].to_numpy(), table.drop(columns="date").to_numpy()),
         "drift features": Rows(watched["Date"].to_numpy(), watched.drop(columns="Date").to_numpy()),
     }
 
@@ -259,7 +387,8 @@ def _disorder(data: Prepared) -> str | None:
 
 def _past_days(bars: pd.DataFrame, recipe: Recipe, count: int) -> list[date]:
     """Sessions from the first with a few sequences to the last but one, evenly spread."""
-    first, last = recipe.unrollings + 10, len(bars) - 2
+    least = TrainedModel(RepeatsItsInput(), recipe.as_dict()).first_origin + 1
+    first, last = least + 10, len(bars) - 2
     if last < first:
         raise NotEnoughHistory(have=len(bars), need=first + 2, what="sessions to look back over")
     rows = np.unique(np.linspace(first, last, count).round().astype(int))

@@ -10,26 +10,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from scipy.stats import norm
 
 import baseline_arima
-from contracts import BadBundle, FloatArray, NotEnoughHistory
-from features import denormalise, scaled_sequences
-from inference import Network
-from metrics import QUANTILES
-
-LEVELS = (0.025, *QUANTILES, 0.975)
-MEMORY = 1000  # known errors that a band is made of, the latest ones
-LEAST_ERRORS = 39  # fewer give no finite 95 % band
+from bands import LEVELS, MEMORY, Outlook, Pool, errors_of, known_quantiles
+from contracts import BadBundle, FloatArray
+from features import mid_price
+from inference import TrainedModel
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Series:
     """One ticker's history, oldest first: `days`, `mids` and `closes` have the shape (T,)."""
 
+    bars: pd.DataFrame
     days: np.ndarray  # datetime64
     mids: FloatArray
     closes: FloatArray
+
+    @classmethod
+    def of(cls, bars: pd.DataFrame) -> Series:
+        """The series of a table of bars with a RangeIndex."""
+        mids = mid_price(bars["High"].to_numpy(), bars["Low"].to_numpy())
+        return cls(bars, bars["Date"].to_numpy(), mids, bars["Close"].to_numpy(dtype=float))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,16 +46,15 @@ class Fan:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A network, and the origins it answers for.
+    """A model, and the origins it answers for.
 
-    Origins from `unseen_from` on took no part in its fit, so their errors may make bands; it
-    forecasts those from `first` up to, not including, `until`.
+    Errors of origins from `errors_from` on make its bands; it forecasts those from `first` up to,
+    not including, `until`.
     """
 
-    network: Network
-    unrollings: int
-    window_size: int
-    unseen_from: int
+    model: TrainedModel
+    pool: Pool | None
+    errors_from: int
     first: int
     until: int
 
@@ -59,13 +62,13 @@ class Segment:
 def last_mid(series: Series, origins: np.ndarray, steps: int) -> Fan:
     """Repeat the last mid-price."""
     every = np.arange(len(series.mids))
-    return _with_known_errors(series, origins, every, _repeat(series.mids, steps))
+    return _with_known_errors(series, origins, every, _unscaled(_repeat(series.mids, steps)))
 
 
 def last_close(series: Series, origins: np.ndarray, steps: int) -> Fan:
     """Repeat the last close; on mid-prices the naive forecast that is hard to beat."""
     every = np.arange(len(series.mids))
-    return _with_known_errors(series, origins, every, _repeat(series.closes, steps))
+    return _with_known_errors(series, origins, every, _unscaled(_repeat(series.closes, steps)))
 
 
 def drift(series: Series, origins: np.ndarray, steps: int) -> Fan:
@@ -74,7 +77,7 @@ def drift(series: Series, origins: np.ndarray, steps: int) -> Fan:
     start = np.maximum(every - MEMORY, 0)
     slope = np.log(series.mids / series.mids[start]) / np.maximum(every - start, 1)
     path = _repeat(series.closes, steps) * np.exp(slope[:, None] * np.arange(1, steps + 1))
-    return _with_known_errors(series, origins, every, path)
+    return _with_known_errors(series, origins, every, _unscaled(path))
 
 
 def arima(series: Series, origins: np.ndarray, steps: int) -> Fan:
@@ -87,26 +90,30 @@ def arima(series: Series, origins: np.ndarray, steps: int) -> Fan:
 
 
 def lstm(series: Series, origins: np.ndarray, steps: int, segments: Sequence[Segment]) -> Fan:
-    """The recursive forecast of each segment's network, with bands from its own unseen errors.
+    """The forecast of each segment's model, with bands from its own past errors.
 
     Raises:
         BadBundle: a network forecasts a price that is not positive.
     """
     parts = []
     for segment in segments:
-        rows = scaled_sequences(series.mids, segment.unrollings, segment.window_size)
-        own = np.arange(max(segment.unseen_from, int(rows.last[0])), len(series.mids) - 1)
-        rows = rows.rows(slice(int(own[0]) - int(rows.last[0]), None))
-        paths = segment.network.recurse(rows.x, steps)
-        prices = denormalise(paths, rows.lo[:, None], rows.hi[:, None])
-        if not (prices > 0).all():
-            raise BadBundle("the network forecasts a price that is not positive")
         mine = origins[(origins >= segment.first) & (origins < segment.until)]
-        parts.append(_with_known_errors(series, mine, own, prices))
+        parts.append(_of_segment(series, mine, steps, segment))
     return Fan(
         np.concatenate([part.point for part in parts]),
         np.concatenate([part.quantiles for part in parts]),
     )
+
+
+def _of_segment(series: Series, mine: np.ndarray, steps: int, segment: Segment) -> Fan:
+    begin = max(segment.errors_from, segment.model.first_origin)
+    # no band needs an error older than this
+    begin = max(begin, int(mine[0]) - MEMORY - steps)
+    own = np.arange(begin, int(mine[-1]) + 1)
+    outlook = segment.model.outlook(series.bars, own, steps)
+    if not (outlook.point > 0).all():
+        raise BadBundle("the network forecasts a price that is not positive")
+    return _with_known_errors(series, mine, own, outlook, segment.pool)
 
 
 def _repeat(prices: FloatArray, steps: int) -> FloatArray:
@@ -114,42 +121,26 @@ def _repeat(prices: FloatArray, steps: int) -> FloatArray:
 
 
 def _with_known_errors(
-    series: Series, origins: np.ndarray, made_at: np.ndarray, paths: FloatArray
+    series: Series,
+    origins: np.ndarray,
+    made_at: np.ndarray,
+    outlook: Outlook,
+    pool: Pool | None = None,
 ) -> Fan:
     """Quantiles from the log errors whose outcome was known at each origin.
 
     Args:
         series: the prices.
         origins: shape (n,), positions to forecast at, each of them in `made_at`.
-        made_at: shape (m,), consecutive positions that `paths` were made at.
-        paths: shape (m, H), forecast mids.
+        made_at: shape (m,), consecutive positions that `outlook` was made at.
+        outlook: m rows.
+        pool: what the quantiles are drawn towards.
     """
-    steps, begin = paths.shape[1], int(made_at[0])
-    point = paths[origins - begin]
-    quantiles = np.empty((len(origins), steps, len(LEVELS)))
-    for step in range(1, steps + 1):
-        known = made_at[made_at + step < len(series.mids)]
-        errors = np.log(series.mids[known + step] / paths[: len(known), step - 1])
-        for row, origin in enumerate(origins):
-            settled = errors[: max(0, int(origin) - step - begin + 1)][-MEMORY:]
-            quantiles[row, step - 1] = finite_sample_quantiles(settled)
-    return Fan(point, point[:, :, None] * np.exp(quantiles))
+    own = outlook.at(origins - int(made_at[0]))
+    errors = errors_of(outlook, series.mids, made_at)
+    quantiles = known_quantiles(errors, made_at, origins, pool)
+    return Fan(own.point, own.point[:, :, None] * np.exp(own.scale[:, :, None] * quantiles))
 
 
-def finite_sample_quantiles(errors: FloatArray) -> FloatArray:
-    """Quantiles at LEVELS with the rank that keeps its promise on n errors.
-
-    Below the median floor((n + 1) q), above it ceil((n + 1) q), so that each band covers at
-    least its level of exchangeable errors.
-
-    Raises:
-        NotEnoughHistory: fewer than LEAST_ERRORS.
-    """
-    count = len(errors)
-    if count < LEAST_ERRORS:
-        raise NotEnoughHistory(have=count, need=LEAST_ERRORS, what="known forecast errors")
-    exact = (count + 1) * np.array(LEVELS)
-    # a hair of float noise must not move a rank
-    ranks = np.where(np.array(LEVELS) < 0.5, np.floor(exact + 1e-9), np.ceil(exact - 1e-9))
-    ranks = np.clip(ranks.astype(int), 1, count) - 1
-    return np.asarray(np.sort(errors)[ranks])
+def _unscaled(paths: FloatArray) -> Outlook:
+    return Outlook(paths, np.ones_like(paths))

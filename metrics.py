@@ -17,10 +17,10 @@ from sklearn.metrics import (
     root_mean_squared_error,
 )
 
+from contracts import QUANTILES as QUANTILES  # a public name of this module too
 from contracts import FloatArray, Verdict
 
 SIGNIFICANCE = 0.05  # two-sided, for verdicts and the gate
-QUANTILES = tuple(round(0.05 * i, 2) for i in range(1, 20))  # 0.05, 0.10, ... 0.95
 
 
 def mse(actual: FloatArray, forecast: FloatArray) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,13 +16,26 @@ import numpy as np
 
 from contracts import FloatArray
 from metrics import direction_accuracy
+from panel import INPUTS
 from recipes import Layer, Recipe, find_recipe
 
 EpochListener = Callable[[int, Mapping[str, float]], None]
 
 
-def build_network(recipe: Recipe, input_shape: tuple[int, int]) -> Any:
-    """A compiled Keras model for inputs of shape (batch, *input_shape), output (batch, 1)."""
+DEGREES = 5.0  # of freedom of the Student t that standardised errors are taken to follow
+WEIGHT_DECAY = 0.01
+HEADS = ("head", "skip")  # the two layers whose sum is the output of a sequence network
+
+
+def build_network(recipe: Recipe, input_shape: tuple[int | None, int]) -> Any:
+    """A compiled Keras model for inputs of shape (batch, *input_shape).
+
+    Its output has the shape (batch, 1), or for recipes on panel inputs (batch, length, 1 + number
+    of horizons): at every position the correction to the last close, in volatility units, and the
+    logarithm of the expected error at each horizon.
+    """
+    if recipe.inputs == "panel":
+        return _sequence_network(recipe, input_shape)
     last_lstm = max(i for i, layer in enumerate(recipe.layers) if layer[0] == "lstm")
     stack = [
         _layer(recipe, layer, return_sequences=i < last_lstm)
@@ -36,6 +50,53 @@ def build_network(recipe: Recipe, input_shape: tuple[int, int]) -> Any:
         jit_compile=False,
     )
     return network
+
+
+def _sequence_network(recipe: Recipe, input_shape: tuple[int | None, int]) -> Any:
+    outputs = 1 + len(recipe.horizons)
+    given = keras.Input((None, input_shape[-1]))
+    state = given
+    for layer in recipe.layers:
+        state = _layer(recipe, layer, return_sequences=True)(state)
+    # From zero: an untrained network says "the last close, as uncertain as lately". The straight
+    # way from the inputs holds what a linear autoregression of ranges (HAR) would learn.
+    parts = [
+        keras.layers.Dense(outputs, kernel_initializer="zeros", name=name)(source)
+        for name, source in zip(HEADS, (state, given), strict=True)
+    ]
+    network = keras.Model(given, keras.layers.Add()(parts))
+    network.compile(
+        optimizer=keras.optimizers.AdamW(
+            learning_rate=recipe.learning_rate, weight_decay=WEIGHT_DECAY, clipnorm=1.0
+        ),
+        loss=correction_and_scale(recipe.horizons),
+        jit_compile=False,
+    )
+    return network
+
+
+def correction_and_scale(horizons: tuple[int, ...]) -> Callable[[Any, Any], Any]:
+    """The loss of a network that says a correction and how far it may be off.
+
+    Squared error of the first output at the first horizon, plus half the negative log-likelihood
+    of a Student t around it at every horizon. The likelihood does not move the correction: its
+    location would be the median, and a median that lies above zero in a rising market is no skill.
+    """
+    ops = keras.ops
+    share = ops.convert_to_tensor([[step**-0.5 for step in horizons]], dtype="float32")
+
+    def loss(y_true: Any, y_pred: Any) -> Any:
+        said = y_pred[:, -ops.shape(y_true)[1] :]
+        known = ops.isfinite(y_true)
+        count = ops.cast(known, "float32")
+        came = ops.where(known, y_true, 0.0)
+        move, log_scale = said[..., :1], ops.clip(said[..., 1:], -3.0, 3.0)
+        square = ops.square(came[..., :1] - move) * count[..., :1]
+        error = (came - ops.stop_gradient(move) * share) * ops.exp(-log_scale)
+        surprise = log_scale + (DEGREES + 1) / 2 * ops.log1p(error * error / DEGREES)
+        return ops.mean(square) + 0.5 * ops.mean(surprise * count)
+
+    return loss
 
 
 def _layer(recipe: Recipe, layer: Layer, *, return_sequences: bool) -> Any:
@@ -53,7 +114,8 @@ class LSTMStockModel:
     def __init__(self, recipe: Recipe | None = None, seed: int = 42) -> None:
         self.recipe = recipe or find_recipe("mlops_64_64_32")
         self.seed = seed
-        self.model = self.build_model((self.recipe.unrollings, 1))
+        features = len(INPUTS) if self.recipe.inputs == "panel" else 1
+        self.model = self.build_model((self.recipe.unrollings, features))
 
     def build_model(self, input_shape: tuple[int, int] = (50, 1)) -> Any:
         """A fresh network with seeded weights for (sequence_length, features); kept as `.model`."""
@@ -140,11 +202,41 @@ class LSTMStockModel:
             verbose=0,
         )
 
+    def fit_all(
+        self,
+        X: FloatArray,
+        y: FloatArray,
+        epochs: int,
+        batch_size: int,
+        on_epoch_end: EpochListener | None = None,
+    ) -> Any:
+        """Fit to every row for a fixed number of epochs, the learning rate falling to zero.
+
+        For a base: `X` (n, rows, inputs), `y` (n, block, horizons), NaN where not known.
+
+        Returns:
+            Keras' History.
+        """
+        keras.utils.set_random_seed(self.seed)
+        steps = epochs * math.ceil(len(X) / batch_size)
+        self.model.optimizer.learning_rate = keras.optimizers.schedules.CosineDecay(
+            self.recipe.learning_rate, steps
+        )
+        heard = [keras.callbacks.LambdaCallback(on_epoch_end=on_epoch_end)] if on_epoch_end else []
+        return self.model.fit(
+            X, y, epochs=epochs, batch_size=batch_size, callbacks=heard, verbose=0
+        )
+
     def predict(self, X: FloatArray) -> FloatArray:
         """One step ahead for each row, on the scale of the inputs: shape (n,)."""
         return np.asarray(
             self.model.predict(np.asarray(X, dtype="float32"), verbose=0), dtype=float
         ).ravel()
+
+    def outputs(self, X: FloatArray) -> FloatArray:
+        """Everything the network says at the end of each row: (n, length, inputs) -> (n, m)."""
+        said = self.model.predict(np.asarray(X, dtype="float32"), verbose=0)
+        return np.asarray(said[:, -1] if said.ndim == 3 else said, dtype=float)
 
     def evaluate(self, X: FloatArray, y: FloatArray) -> dict[str, float]:
         """`loss mae mse rmse direction_accuracy` on the scale of the inputs.
@@ -168,11 +260,38 @@ class LSTMStockModel:
             "direction_accuracy": direction_accuracy(np.asarray(X)[:, -1, 0], y, forecast),
         }
 
+    def save(self, path: Path) -> None:
+        """Write the weights alone, without the optimizer's state; `*.weights.h5`."""
+        self._bare().save_weights(str(path))
+
+    def load(self, path: Path) -> None:
+        """Take weights over that `save` wrote for a network of the same shape."""
+        self._bare().load_weights(str(path))
+
+    def _bare(self) -> Any:
+        """The same layers in a model that was never compiled."""
+        return keras.Model(self.model.inputs, self.model.outputs)
+
+    def shrink(self, weight: float) -> None:
+        """Multiply the correction that a sequence network says by `weight`, for good."""
+        for name in HEADS:
+            layer = self.model.get_layer(name)
+            kernel, bias = layer.get_weights()
+            kernel[:, 0] *= weight
+            bias[0] *= weight
+            layer.set_weights([kernel, bias])
+
     def export_onnx(self, path: Path) -> None:
-        """Write the network as ONNX with native LSTM nodes; input (batch, length, features)."""
-        shape = self.model.input_shape[1:]
-        self.model(np.zeros((1, *shape), dtype="float32"))  # export fails on an uncalled model
+        """Write the network as ONNX with native LSTM nodes; input (batch, length, features).
+
+        Of a sequence network what it says at the last position is written: (batch, outputs).
+        """
+        network = self.model
+        if self.recipe.inputs == "panel":
+            network = keras.Model(network.input, network.output[:, -1, :])
+        shape = (self.recipe.unrollings, network.input_shape[-1])
+        network(np.zeros((1, *shape), dtype="float32"))  # export fails on an uncalled model
         with warnings.catch_warnings():
             # tf2onnx 1.17 still spells np.object; nothing a caller could act on
             warnings.simplefilter("ignore")
-            self.model.export(str(path), format="onnx", verbose=False)
+            network.export(str(path), format="onnx", verbose=False)

@@ -35,6 +35,7 @@ CARD = "card.json"
 NETWORK = "model.onnx"
 WEIGHTS = "model.weights.h5"
 REFERENCE = "reference.csv"
+TEMPLATES = "templates.npy"  # joint errors of past forecasts, bands.templates; float16, no pickle
 BUNDLE_NAME = re.compile(r"^[A-Z0-9.^=\-]+_lstm_\d{8}_\d{6}$")
 CARD_FORM: TypeAdapter[ModelCard] = TypeAdapter(ModelCard)
 
@@ -58,11 +59,11 @@ def card_json(card: ModelCard) -> bytes:
     return CARD_FORM.dump_json(card, indent=2) + b"\n"
 
 
-def read_card(folder: Path) -> ModelCard:
-    """Verify every file of a bundle against its manifest, then read its card.
+def verify(folder: Path) -> None:
+    """Hold every file of a bundle against its manifest.
 
     Raises:
-        BadBundle: a file is missing, altered or extra, or the card does not parse.
+        BadBundle: a file is missing, altered or extra.
     """
     try:
         manifest = json.loads((folder / MANIFEST).read_text("utf-8"))["files"]
@@ -74,6 +75,23 @@ def read_card(folder: Path) -> ModelCard:
     for name, digest in manifest.items():
         if _digest(folder / name) != digest:
             raise BadBundle(f"{folder.name}: {name} was altered after training; train it again")
+
+
+def fill(folder: Path, files: Mapping[str, Path | bytes]) -> None:
+    """Write files and their manifest into an empty folder, durably."""
+    for name, content in files.items():
+        _write_durably(folder / name, content)
+    sums = {name: _digest(folder / name) for name in sorted(files)}
+    _write_durably(folder / MANIFEST, _json({"files": sums}))
+
+
+def read_card(folder: Path) -> ModelCard:
+    """Verify every file of a bundle against its manifest, then read its card.
+
+    Raises:
+        BadBundle: a file is missing, altered or extra, or the card does not parse.
+    """
+    verify(folder)
     try:
         return CARD_FORM.validate_json((folder / CARD).read_bytes())
     except ValidationError as error:
@@ -100,10 +118,7 @@ class ModelStore:
         self.models_dir.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=self.models_dir))
         try:
-            for name, content in files.items():
-                _write_durably(draft / name, content)
-            sums = {name: _digest(draft / name) for name in sorted(files)}
-            _write_durably(draft / MANIFEST, _json({"files": sums}))
+            fill(draft, files)
             draft.chmod(0o755)
             with self.lock("bundles"):
                 folder = self._free_name(ticker, at)

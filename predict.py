@@ -10,38 +10,38 @@ import json
 import sys
 import threading
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from answers import forecast_answer, forecast_table
-from calendars import listing_of, sessions_after
+from bases import cold_start_base
 from config import Settings, get_settings
 from contracts import (
     BadBundle,
-    Band,
     Champion,
     DriftVerdict,
+    Event,
     FloatArray,
     Forecast,
     ForecastingError,
-    ModelCard,
-    ModelFromTheFuture,
-    ModelIdentity,
     NoChampion,
     NoDriftCheck,
     NotEnoughHistory,
     Prices,
+    Probability,
     SourceUnavailable,
     UnknownTicker,
     parse_ticker,
 )
-from data_pipeline import StockDataPipeline, refresher, training_bars
-from features import denormalise, exponential_average, mid_price, normalise, trailing_extremes
+from data_pipeline import StockDataPipeline, refresher
+from features import exponential_average, normalise, trailing_extremes
 from forecast_log import ForecastLog
-from inference import Network
+from inference import Network, TrainedModel
 from model_store import NETWORK, ModelStore, Published, read_card
+from serving import Served, check_match, make_forecast, make_probability
 
 
 class StockPredictor:
@@ -53,18 +53,24 @@ class StockPredictor:
         self.card = read_card(self.path)
         if self.card.ticker != self.ticker:
             raise BadBundle(f"{self.path.name} is a model of {self.card.ticker}, not {self.ticker}")
-        self.network = Network(self.path / NETWORK)
+        self.model = TrainedModel(Network(self.path / NETWORK), self.card.recipe)
+
+    def served(self, version: str) -> Served:
+        """The model as answers name it."""
+        return Served.of_card(self.path, version, self.card, self.model)
 
     def predict_multi_step(self, initial_sequence: FloatArray, steps: int = 30) -> FloatArray:
-        """Recursive forecast on the scale of the input: shape (steps,).
+        """The forecast on the scale of the input: shape (steps,).
+
+        A network that is fed whole bars is told of a close, range, overnight move and volume
+        that it has nothing to say about; `generate_predictions` gives it the bars.
 
         Args:
             initial_sequence: shape (sequence_length,), with or without further axes of size 1;
                 normalised mids, oldest first.
             steps: sessions ahead, at least 1.
         """
-        start = np.asarray(initial_sequence, dtype=float).reshape(1, -1, 1)
-        return np.asarray(self.network.recurse(start, steps)[0])
+        return self.model.continue_levels(np.asarray(initial_sequence, float).ravel(), steps)
 
     def apply_ema_smoothing(self, predictions: FloatArray, span: int = 10) -> FloatArray:
         """Exponential average, alpha = 2 / (span + 1), started at the first value; same shape."""
@@ -89,7 +95,7 @@ class StockPredictor:
 
     def scaled_input(self, mids: FloatArray) -> tuple[FloatArray, float, float]:
         """The newest sequence, and the (lo, hi) it and its forecast are scaled by."""
-        length, window = int(self.card.recipe["unrollings"]), int(self.card.recipe["window_size"])
+        length, window = self.model.length, self.model.window_size
         if len(mids) < length:
             raise NotEnoughHistory(have=len(mids), need=length)
         lo, hi = (float(side[-1]) for side in trailing_extremes(mids[-window:], window))
@@ -103,106 +109,7 @@ class StockPredictor:
         version = served.version if served else "unpublished"
         prices = StockDataPipeline(self.ticker, settings).load()
         span = settings.ema_span if apply_smoothing else None
-        return forecast_answer(make_forecast(self, version, prices, steps, span))
-
-
-def make_forecast(
-    predictor: StockPredictor, version: str, prices: Prices, steps: int, ema_span: int | None
-) -> Forecast:
-    """The recursive forecast of one bundle from the last of `prices`, with bands and dates.
-
-    Args:
-        predictor: the network and its card.
-        version: what the registry calls it.
-        prices: bars of the same ticker; those before the card's start date take no part.
-        steps: sessions ahead, 1 to 90.
-        ema_span: span of the smoothed line; None for no smoothing.
-
-    Raises:
-        ModelFromTheFuture: the model has seen sessions later than the last of `prices`.
-        NotEnoughHistory: fewer bars than the network sees.
-        BadBundle: the network answers a price that is not positive.
-    """
-    card, as_of = predictor.card, prices.provenance.last_session
-    if card.trained_through > as_of:
-        raise ModelFromTheFuture(prices.ticker, card.trained_through, as_of)
-    bars = training_bars(prices, card.start_date)
-    mids = mid_price(bars["High"].to_numpy(), bars["Low"].to_numpy())
-    sequence, lo, hi = predictor.scaled_input(mids)
-    raw = predictor.predict_multi_step(sequence, steps)
-    path = denormalise(raw, lo, hi)
-    if not (np.isfinite(path) & (path > 0)).all():
-        raise BadBundle(f"{predictor.path.name}: it forecasts a price that is not positive")
-    smoothed = None if ema_span is None else predictor.apply_ema_smoothing(raw, ema_span)
-    return Forecast(
-        ticker=prices.ticker,
-        currency=listing_of(prices.ticker).currency,
-        as_of=as_of,
-        dates=sessions_after(prices.ticker, as_of, steps),
-        normalised=_floats(raw),
-        prices=_floats(path),
-        smoothed_normalised=None if smoothed is None else _floats(smoothed),
-        smoothed_prices=None if smoothed is None else _floats(denormalise(smoothed, lo, hi)),
-        bands=_bands(card, path),
-        last_normalised=float(sequence[-1]),
-        last_mid=float(mids[-1]),
-        last_close=float(bars["Close"].iloc[-1]),
-        provenance=prices.provenance,
-        model=identify(predictor.path.name, version, card),
-        skill=card.skill,
-    )
-
-
-def identify(bundle: str, version: str, card: ModelCard) -> ModelIdentity:
-    """The few facts about a model that every answer carries."""
-    return ModelIdentity(
-        version=version,
-        bundle=bundle,
-        recipe=str(card.recipe["name"]),
-        trained_at=card.trained_at,
-        trained_through=card.trained_through,
-    )
-
-
-def _floats(values: FloatArray) -> tuple[float, ...]:
-    return tuple(float(value) for value in values)
-
-
-def _bands(card: ModelCard, path: FloatArray) -> dict[str, Band]:
-    """Every level whose width is known at each step of the path."""
-    bands = {}
-    for level, widths in card.calibration.widths.items():
-        known = widths[: len(path)]
-        if len(known) == len(path) and all(width is not None for width in known):
-            factor = np.exp(np.asarray(known, dtype=float))
-            bands[level] = Band(lower=_floats(path / factor), upper=_floats(path * factor))
-    return bands
-
-
-def check_match(champion: Published, prices: Prices) -> None:
-    """Refuse to run a model on prices of another kind than it was trained on.
-
-    Raises:
-        NoChampion: it knows only synthetic prices and real ones exist, or prices that are
-            adjusted differently; training replaces it.
-        SourceUnavailable: it knows real prices and there are only synthetic ones.
-        ModelFromTheFuture: it has seen sessions later than the last of `prices`.
-    """
-    taught, given = champion.card.data, prices.provenance
-    if taught.source == "synthetic" and given.source != "synthetic":
-        raise NoChampion(prices.ticker, "has only a model of synthetic prices")
-    if given.source == "synthetic" and taught.source != "synthetic":
-        raise SourceUnavailable(
-            f"{prices.ticker} has a model of real prices but no real prices now; bring a file: "
-            f"python data_pipeline.py import {prices.ticker} FILE.csv"
-        )
-    if taught.adjustment != given.adjustment:
-        raise NoChampion(
-            prices.ticker,
-            f"has a model of {taught.adjustment}-adjusted prices, these are {given.adjustment}",
-        )
-    if champion.card.trained_through > given.last_session:
-        raise ModelFromTheFuture(prices.ticker, champion.card.trained_through, given.last_session)
+        return forecast_answer(make_forecast(self.served(version), prices, steps, span))
 
 
 class ForecastDesk:
@@ -215,26 +122,41 @@ class ForecastDesk:
         self.settings = settings
         self._store = ModelStore(settings.models_dir)
         self._log = ForecastLog(settings.database_url)
-        self._loaded: dict[str, tuple[object, Published, StockPredictor]] = {}
+        self._loaded: dict[str, tuple[object, Published, Served]] = {}
+        self._bases: dict[date, Served | None] = {}
         self._loading = threading.Lock()
         self._refresher = refresher(settings)
 
     def forecast(self, ticker: str, steps: int, smoothing: bool) -> Forecast:
         """The champion's forecast from the cached prices; newer ones are fetched beside it.
 
+        A ticker with prices but no champion that fits them is answered by a base.
+
         Raises:
             UnknownTicker: neither champion nor prices, and not configured.
-            NoChampion: no model, or none that fits the prices there are.
+            NoChampion: no model, none that fits the prices there are, and no base either.
             SourceUnavailable: a model, but no prices it may run on.
             ForecastingError: as `make_forecast`, or a bundle that does not verify.
         """
+        served, prices = self._asked(ticker)
+        span = self.settings.ema_span if smoothing else None
+        return make_forecast(served, prices, steps, span)
+
+    def probability(self, ticker: str, steps: int, event: Event, level: float) -> Probability:
+        """How likely the mid-price is above or below a level then, or touches it until then.
+
+        Raises:
+            ForecastingError: as `forecast`.
+        """
+        served, prices = self._asked(ticker)
+        return make_probability(served, prices, steps, (event, level))
+
+    def _asked(self, ticker: str) -> tuple[Served, Prices]:
         ticker = parse_ticker(ticker)
         try:
-            published, predictor, prices = self._usable(ticker)
+            return self._usable(ticker)
         finally:  # with or without an answer
             self._refresher.ask(ticker)
-        span = self.settings.ema_span if smoothing else None
-        return make_forecast(predictor, published.version, prices, steps, span)
 
     def champion(self, ticker: str) -> Champion:
         """The published model of a ticker.
@@ -277,12 +199,12 @@ class ForecastDesk:
 
     def _problem(self, ticker: str) -> ForecastingError | None:
         try:
-            self._usable(ticker)
+            served, _ = self._usable(ticker)
         except ForecastingError as error:
             return error
-        return None
+        return NoChampion(ticker) if served.identity.cold_start else None
 
-    def _usable(self, ticker: str) -> tuple[Published, StockPredictor, Prices]:
+    def _usable(self, ticker: str) -> tuple[Served, Prices]:
         loaded = self._champion(ticker)
         try:
             prices = StockDataPipeline(ticker, self.settings).read()
@@ -292,12 +214,28 @@ class ForecastDesk:
             raise SourceUnavailable(
                 f"{ticker} has a model but no prices; run: python train.py {ticker}"
             ) from None
-        if loaded is None:
-            raise NoChampion(ticker)
-        check_match(loaded[0], prices)
-        return *loaded, prices
+        try:
+            if loaded is None:
+                raise NoChampion(ticker)
+            check_match(loaded[0], prices)
+        except NoChampion:
+            if (base := self._cold_start(prices)) is None:
+                raise
+            return base, prices
+        return loaded[1], prices
 
-    def _champion(self, ticker: str) -> tuple[Published, StockPredictor] | None:
+    def _cold_start(self, prices: Prices) -> Served | None:
+        """The newest base that has seen nothing later; none for invented prices."""
+        if prices.provenance.source == "synthetic":
+            return None
+        as_of = prices.provenance.last_session
+        with self._loading:
+            if as_of not in self._bases:
+                base = cold_start_base(self.settings, as_of)
+                self._bases = {as_of: Served.of_base(base) if base else None}
+            return self._bases[as_of]
+
+    def _champion(self, ticker: str) -> tuple[Published, Served] | None:
         try:
             facts = self._store.pointer_path(ticker).stat()
         except FileNotFoundError:
@@ -309,7 +247,8 @@ class ForecastDesk:
                 published = self._store.champion(ticker)
                 if published is None:
                     return None
-                held = (mark, published, StockPredictor(published.path, ticker))
+                served = StockPredictor(published.path, ticker).served(published.version)
+                held = (mark, published, served)
                 self._loaded[ticker] = held
         return held[1], held[2]
 

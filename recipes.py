@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from typing import Any, Literal
 
-from contracts import UnknownRecipe
+from contracts import Mode, UnknownRecipe
 
 Layer = tuple[str | int | float, ...]
 
@@ -20,6 +20,16 @@ STACKED: tuple[Layer, ...] = (
     ("dense", "dense_units", "relu"),
     ("dropout", "dropout_rate"),
     ("dense", 1),
+)
+
+# Trained to say something at every position; its output layer comes with the horizons.
+SEQUENCE: tuple[Layer, ...] = (
+    ("lstm", "lstm_units_1"),
+    ("dropout", "dropout_rate"),
+    ("lstm", "lstm_units_2"),
+    ("dropout", "dropout_rate"),
+    ("dense", "dense_units", "tanh"),
+    ("dropout", "dropout_rate"),
 )
 
 
@@ -36,6 +46,9 @@ class Recipe:
     lstm_units_2: int = 64
     dense_units: int = 32
     dropout_rate: float = 0.5
+    inputs: Literal["minmax", "panel"] = "minmax"  # features.scaled_sequences, panel.panel_inputs
+    mode: Mode = "recursive"
+    horizons: tuple[int, ...] = (1,)  # steps ahead that the network speaks of
     loss: str = "mse"
     learning_rate: float = 0.001  # Adam
     batch_size: int = 32
@@ -46,6 +59,24 @@ class Recipe:
     lr_floor: float = 1e-7
     train_test_split: float = 0.8
     validation_split: float = 0.1
+    # Of the base of many tickers, where there is one
+    base_learning_rate: float = 0.001  # AdamW
+    base_batch_size: int = 64
+    base_epochs: int = 8
+    base_least_updates: int = 300  # few tickers are gone over more often
+    pool_weight: float = 0.0  # of the base's error quantiles in a ticker's bands
+
+    @property
+    def has_base(self) -> bool:
+        """Whether it is trained on many tickers before it is fitted to one."""
+        return self.inputs == "panel"
+
+    @property
+    def shape(self) -> dict[str, Any]:
+        """What two networks must share for weights of one to fit the other."""
+        names = ("layers", "lstm_units_1", "lstm_units_2", "dense_units", "inputs", "horizons")
+        found = self.as_dict()
+        return {name: found[name] for name in names}
 
     def size(self, value: str | int | float) -> float:
         """A layer's size: the number itself, or the field it names."""
@@ -53,7 +84,11 @@ class Recipe:
 
     def as_dict(self) -> dict[str, Any]:
         """Every field as JSON knows it, for the run's parameters and the card."""
-        return {**asdict(self), "layers": [list(layer) for layer in self.layers]}
+        return {
+            **asdict(self),
+            "layers": [list(layer) for layer in self.layers],
+            "horizons": list(self.horizons),
+        }
 
 
 RECIPES: dict[str, Recipe] = {
@@ -63,8 +98,28 @@ RECIPES: dict[str, Recipe] = {
             name="mlops_64_64_32",
             description="Mid-price on a trailing MinMax, LSTM 64 + LSTM 64 + Dense 32, dropout 0.5",
         ),
+        Recipe(
+            name="panel",
+            description="Bars in volatility units, LSTM 64 + LSTM 64 + Dense 32 of many tickers, "
+            "fitted to one; a shrunken correction to the last close, and its expected error",
+            layers=SEQUENCE,
+            inputs="panel",
+            mode="direct",
+            horizons=(1, 2, 3, 5, 10, 20, 30, 60, 90),
+            loss="correction_and_scale",
+            dropout_rate=0.3,
+            learning_rate=0.0001,
+            batch_size=16,
+            epochs=6,
+            patience=2,
+            pool_weight=0.75,
+        ),
     )
 }
+
+
+# What makes a recipe that recipe; no setting changes it.
+FIXED = {"name", "description", "layers", "inputs", "mode", "horizons", "loss"}
 
 
 def find_recipe(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
@@ -78,5 +133,5 @@ def find_recipe(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe
     """
     if name not in RECIPES:
         raise UnknownRecipe(name, tuple(RECIPES))
-    known = {f.name for f in fields(Recipe)} - {"name", "description", "layers"}
+    known = {f.name for f in fields(Recipe)} - FIXED
     return replace(RECIPES[name], **{k: v for k, v in (overrides or {}).items() if k in known})

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 
 import metrics
-from contracts import Calibration, FloatArray, NotEnoughHistory, Skill
+from contracts import FloatArray, NotEnoughHistory, Skill
 from features import normalise
 
 BASELINE = "last_close"
 MIN_JUDGED = 30  # rows under which no comparison is made
+NOISE = 1.001  # ratio of two models' errors within which neither is called worse
+STEPS = 30  # that a CRPS is the mean of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,6 +52,46 @@ class JudgedRows:
         )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class JudgedFans:
+    """Mean CRPS over steps 1 to STEPS, relative to the last mid, of several models.
+
+    `origins` (n,) are consecutive positions; each array of `losses` has the shape (n,).
+    """
+
+    origins: np.ndarray
+    losses: Mapping[str, FloatArray]
+
+    def only(self, chosen: np.ndarray, further: Mapping[str, FloatArray]) -> JudgedFans:
+        """The origins where `chosen` (n,) is true; `further` holds values for just those."""
+        kept = {name: values[chosen] for name, values in self.losses.items()}
+        return JudgedFans(self.origins[chosen], {**kept, **further})
+
+    def ratio(self, model: str, baseline: str) -> float:
+        """One model's mean loss over another's; 1 where both lose nothing."""
+        return _over(float(self.losses[model].mean()), float(self.losses[baseline].mean()))
+
+    def p_value(self, model: str, baseline: str) -> float:
+        """Two-sided p-value that both lose the same; neighbours share STEPS - 1 days."""
+        return metrics.equal_accuracy(self.losses[model], self.losses[baseline], STEPS)
+
+
+def fan_losses(mids: FloatArray, origins: np.ndarray, quantiles: FloatArray) -> FloatArray:
+    """Mean CRPS over the steps, relative to the last mid: shape (n,).
+
+    Args:
+        mids: shape (T,), the whole series.
+        origins: shape (n,), positions with an outcome at each step.
+        quantiles: shape (n, H, Q), prices at metrics.QUANTILES.
+    """
+    levels = np.array(metrics.QUANTILES)
+    by_step = [
+        metrics.crps(mids[origins + step + 1], quantiles[:, step], levels)
+        for step in range(quantiles.shape[1])
+    ]
+    return np.asarray(np.mean(by_step, axis=0) / mids[origins])
+
+
 def score_one_step(rows: JudgedRows) -> dict[str, dict[str, float | None]]:
     """Every metric of every model: in price units, and `normalised_*` on the MinMax scale."""
     return {model: _scores(rows, forecast) for model, forecast in rows.forecasts.items()}
@@ -73,8 +115,13 @@ def _scores(rows: JudgedRows, forecast: FloatArray) -> dict[str, float | None]:
     return {name: value if math.isfinite(value) else None for name, value in found.items()}
 
 
-def judge(rows: JudgedRows, model: str) -> Skill:
+def judge(rows: JudgedRows, model: str, fans: JudgedFans | None = None) -> Skill:
     """How one model did against repeating the last close.
+
+    Args:
+        rows: one step ahead.
+        model: its name in both.
+        fans: up to STEPS ahead; None where too few origins were left to judge bands on.
 
     Raises:
         NotEnoughHistory: fewer than MIN_JUDGED rows.
@@ -90,52 +137,19 @@ def judge(rows: JudgedRows, model: str) -> Skill:
         direction_accuracy=0.0 if math.isnan(direction) else direction,
         p_value=p_value,
         verdict=metrics.verdict(ratio, p_value),
+        crps_ratio=fans.ratio(model, BASELINE) if fans else None,
+        crps_p_value=fans.p_value(model, BASELINE) if fans else None,
     )
 
 
 def _ratio(errors: FloatArray, baseline_errors: FloatArray) -> float:
     """Root mean squares divided; 1 where both are zero (a price that never moves)."""
     ours, theirs = (float(np.sqrt(np.mean(side**2))) for side in (errors, baseline_errors))
+    return _over(ours, theirs)
+
+
+def _over(ours: float, theirs: float) -> float:
     return ours / theirs if theirs else (1.0 if ours == 0 else 1e9)
-
-
-def calibrate(
-    mids: FloatArray, origins: np.ndarray, paths: FloatArray, levels: tuple[str, ...]
-) -> Calibration:
-    """Band half-widths per step from held-out recursive forecasts.
-
-    Args:
-        mids: shape (T,), the whole series; only positions after an origin are outcomes.
-        origins: shape (n,), positions the forecasts were made at.
-        paths: shape (n, steps), forecast mids of origin + 1, origin + 2, ...
-        levels: per cent, such as ("80", "95").
-
-    Returns:
-        Per level one width per step: the finite-sample quantile of |log(actual / forecast)|,
-        made non-decreasing in the step; None where too few outcomes are known.
-    """
-    widths: dict[str, list[float | None]] = {level: [] for level in levels}
-    for step in range(1, paths.shape[1] + 1):
-        known = origins + step < len(mids)
-        forecast = paths[known, step - 1]
-        # a path that left the positive prices is wrong by any width
-        with np.errstate(divide="ignore", invalid="ignore"):
-            score = np.abs(np.log(mids[origins[known] + step] / forecast))
-        score = np.where(forecast > 0, score, np.inf)
-        for level in levels:
-            widths[level].append(metrics.conformal_width(score, float(level) / 100))
-    return Calibration(
-        origins=len(origins), widths={level: _growing(rows) for level, rows in widths.items()}
-    )
-
-
-def _growing(widths: list[float | None]) -> tuple[float | None, ...]:
-    """A later step is never surer than an earlier one; unknown stays unknown from there on."""
-    grown: list[float | None] = []
-    for width in widths:
-        before = grown[-1] if grown else 0.0
-        grown.append(None if width is None or before is None else max(width, before))
-    return tuple(grown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,27 +160,45 @@ class Ruling:
     reason: str
 
 
-def gate(rows: JudgedRows, champion: str | None) -> Ruling:
+def gate(rows: JudgedRows, champion: str | None, fans: JudgedFans | None = None) -> Ruling:
     """Decide between `lstm` and the present champion on rows that neither was fitted on.
 
     A first champion is always published. A later version must not be significantly worse than
-    the last close and must not err more than the champion on the same rows; where the champion
-    itself is significantly worse than the last close, the second is enough.
+    the last close, in points (squared error one step ahead) and in bands (CRPS), and not worse
+    than the champion on the same rows by more than NOISE; where the champion itself is
+    significantly worse than the last close, the second is enough.
 
     Args:
         rows: forecasts named `lstm`, BASELINE and, if there is one, the champion's.
         champion: the champion's name in `rows.forecasts`; None for none.
+        fans: losses by the same names; None where there are too few to judge bands by.
     """
     if champion is None:
         return Ruling(True, "first champion")
     if len(rows.actual) < MIN_JUDGED:
         return Ruling(False, f"only {len(rows.actual)} sessions that neither model was fitted on")
-    new, old = judge(rows, "lstm"), judge(rows, champion)
+    if fans is not None and len(fans.origins) < MIN_JUDGED:
+        fans = None
+    new, old = judge(rows, "lstm", fans), judge(rows, champion, fans)
     against = (
         f"RMSE {new.rmse_ratio:.4f} of last_close's against the champion's {old.rmse_ratio:.4f}"
     )
-    if new.rmse_ratio > old.rmse_ratio:
+    if new.crps_ratio is not None:
+        against += f", CRPS {new.crps_ratio:.4f} against {old.crps_ratio:.4f}"
+    if _worse(new.rmse_ratio, old.rmse_ratio) or _worse(new.crps_ratio, old.crps_ratio):
         return Ruling(False, f"worse than the champion: {against}")
-    if new.verdict == "worse than the last price" and old.verdict != new.verdict:
+    if _behind(new) and not _behind(old):
         return Ruling(False, f"significantly worse than the last price: {against}")
     return Ruling(True, f"not worse than the champion: {against}")
+
+
+def _worse(new: float | None, old: float | None) -> bool:
+    return new is not None and old is not None and new > old * NOISE
+
+
+def _behind(skill: Skill) -> bool:
+    """Significantly worse than repeating the last close, in points or in bands."""
+    ratio, p_value = skill.crps_ratio, skill.crps_p_value
+    lost = ratio is not None and ratio > 1
+    bands = lost and p_value is not None and p_value < metrics.SIGNIFICANCE
+    return bands or skill.verdict == "worse than the last price"

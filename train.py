@@ -16,14 +16,20 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 from tqdm import tqdm
 
+from base_training import base_for, gather, train_base
+from bases import Base
 from config import Settings, get_settings, with_flags
 from contracts import (
+    BadSettings,
+    FloatArray,
     ForecastingError,
     ModelCard,
     Prices,
@@ -35,14 +41,24 @@ from evaluation import (
     Prepared,
     check_parity,
     headline,
-    judge_network,
+    judge_model,
     prepare,
     rule,
     usable_champion,
 )
 from figures import forecast_figure, history_figure
-from inference import Network, one_step_table
-from model_store import CARD, NETWORK, REFERENCE, WEIGHTS, ModelStore, card_json
+from fitting import Fitted, Lesson, fit
+from inference import Network, TrainedModel, one_step_table
+from model_store import (
+    CARD,
+    NETWORK,
+    REFERENCE,
+    TEMPLATES,
+    WEIGHTS,
+    ModelStore,
+    card_json,
+)
+from panel import panel_inputs
 from recipes import Recipe, find_recipe
 from referee import Ruling, judge
 from registry import Registry, TrainingRun
@@ -116,18 +132,23 @@ class MLflowTrainer:
             return self._rule_and_publish(trained, registry, run)
 
     def _fit_and_bundle(self, data: Prepared, recipe: Recipe, run: TrainingRun) -> Trained:
+        first_test = pd.Timestamp(data.bars["Date"].iloc[int(data.rows.last[data.split.test][0])])
+        base = base_for(first_test.date(), recipe, self.settings, data.prices)
         with tempfile.TemporaryDirectory() as scratch:
             weights, exported = Path(scratch) / WEIGHTS, Path(scratch) / NETWORK
-            parity = self._fit(data, recipe, run, (weights, exported))
-            network = Network(exported)
-            judged = judge_network(data, network)
-            card = self._card(data, recipe, judged, (parity, run.run_id))
-            reference = one_step_table(network, recipe.as_dict(), data.bars)
+            fitted = self._fit(data, recipe, base, (run, weights))
+            fitted.network.export_onnx(exported)
+            model = TrainedModel(Network(exported), recipe.as_dict())
+            parity = check_parity(*both_networks(data, model, fitted))
+            judged = judge_model(data, model, fitted.pool)
+            card = self._card(data, fitted, judged, (parity, run.run_id))
+            np.save(Path(scratch) / TEMPLATES, judged.templates.astype("float16"))
             files: dict[str, Path | bytes] = {
                 CARD: card_json(card),
                 NETWORK: exported,
                 WEIGHTS: weights,
-                REFERENCE: reference.to_csv(index=False).encode(),
+                REFERENCE: one_step_table(model, data.bars).to_csv(index=False).encode(),
+                TEMPLATES: Path(scratch) / TEMPLATES,
             }
             return Trained(
                 self.store.write(self.ticker, card.trained_at, files), card, judged, data
@@ -145,14 +166,10 @@ class MLflowTrainer:
         run.log_figure(figure, "actual_vs_predicted.png")
 
     def _fit(
-        self, data: Prepared, recipe: Recipe, run: TrainingRun, files: tuple[Path, Path]
-    ) -> float:
-        """Fit with a progress bar, write weights and ONNX; the parity seen at export."""
-        from model import LSTMStockModel
-
-        weights, exported = files
-        train, validation = (data.rows.rows(p) for p in (data.split.train, data.split.validation))
-        network = LSTMStockModel(recipe, seed=self.settings.seed)
+        self, data: Prepared, recipe: Recipe, base: Base | None, into: tuple[TrainingRun, Path]
+    ) -> Fitted:
+        """Fit with a progress bar; the weights are written and the run has the history."""
+        run, weights = into
         with epoch_bar(self.ticker, recipe.epochs) as bar:
 
             def ended(epoch: int, logs: Mapping[str, float]) -> None:
@@ -160,30 +177,20 @@ class MLflowTrainer:
                 bar.set_postfix_str(f"validation loss {logs['val_loss']:.5f}", refresh=False)
                 bar.update()
 
-            history = network.train(
-                train.x,
-                train.y,
-                validation.x,
-                validation.y,
-                epochs=recipe.epochs,
-                batch_size=recipe.batch_size,
-                model_path=weights,
-                on_epoch_end=ended,
-            )
-        network.model.save_weights(str(weights))  # the restored best ones
-        network.export_onnx(exported)
-        run.log_figure(history_figure(history.history, self.ticker), "training_history.png")
-        run.log_keras_model(network.model)
-        test = data.rows.rows(data.split.test)
-        return check_parity(Network(exported).one_step(test.x), network.predict(test.x))
+            lesson = Lesson(data.bars, data.rows, data.parts, base)
+            fitted = fit(lesson, recipe, self.settings.seed, ended, weights)
+        fitted.network.save(weights)  # the restored best ones
+        run.log_figure(history_figure(fitted.history, self.ticker), "training_history.png")
+        run.log_keras_model(fitted.network.model)
+        return fitted
 
     def _card(
-        self, data: Prepared, recipe: Recipe, judged: Judged, facts: tuple[float, str]
+        self, data: Prepared, fitted: Fitted, judged: Judged, facts: tuple[float, str]
     ) -> ModelCard:
         parity, run_id = facts
         return ModelCard(
             ticker=self.ticker,
-            recipe=recipe.as_dict(),
+            recipe=fitted.network.recipe.as_dict(),
             seed=self.settings.seed,
             trained_at=datetime.now(UTC).replace(microsecond=0),
             trained_through=data.prices.provenance.last_session,
@@ -194,8 +201,10 @@ class MLflowTrainer:
             data=data.prices.provenance,
             calibration=judged.calibration,
             scores=judged.scores,
-            skill=judge(judged.rows, "lstm"),
+            skill=judge(judged.rows, "lstm", judged.fans),
             parity=parity,
+            base=fitted.base.identity() if fitted.base else None,
+            shrinkage=fitted.shrinkage,
             versions=library_versions(),
             git_revision=git_revision(),
             run_id=run_id,
@@ -205,7 +214,7 @@ class MLflowTrainer:
         card, folder = trained.card, trained.folder
         with self.store.lock(self.ticker):  # two trainings of one ticker rule one after the other
             champion = usable_champion(self.store, trained.data.prices)
-            ruling = rule(champion, trained.judged, trained.data)
+            ruling = rule(champion, trained.judged, trained.data, self.settings)
             labels = {
                 "recipe": str(card.recipe["name"]),
                 "data_source": card.data.source,
@@ -213,12 +222,26 @@ class MLflowTrainer:
                 "promoted": str(ruling.promoted).lower(),
                 "gate": ruling.reason,
                 "model_bundle": folder.name,
+                "mode": str(card.recipe["mode"]),
+                "base": card.base.name if card.base else "none",
             }
             run.tag(**labels)
             version = registry.register(run.run_id, self.ticker, labels)
             if ruling.promoted:
                 registry.publish(self.store, self.ticker, folder, version)
         return Outcome(ticker=self.ticker, folder=folder, version=version, card=card, ruling=ruling)
+
+
+def both_networks(
+    data: Prepared, model: TrainedModel, fitted: Fitted
+) -> tuple[FloatArray, FloatArray]:
+    """What ONNX and Keras say of the test rows, to be held against each other."""
+    test = data.rows.rows(data.split.test)
+    if fitted.network.recipe.inputs == "panel":
+        x = panel_inputs(data.bars).windows(test.last, model.length)
+    else:
+        x = test.x
+    return model.network.run(x), fitted.network.outputs(x)
 
 
 def recipe_of(settings: Settings) -> Recipe:
@@ -283,8 +306,13 @@ def summary(outcome: Outcome) -> str:
         f"{outcome.ticker}: version {outcome.version} ({place}: {ruling.reason}); "
         f"{card.data.source} prices through {card.trained_through}\n"
         f"  one-step RMSE {card.skill.rmse_ratio:.2f} times that of repeating the last close over "
-        f"{card.test.rows} held-out sessions: {card.skill.verdict}"
+        f"{card.test.rows} held-out sessions: {card.skill.verdict}{_bands_said(card)}"
     )
+
+
+def _bands_said(card: ModelCard) -> str:
+    ratio = card.skill.crps_ratio
+    return "" if ratio is None else f"; CRPS of its bands {ratio:.3f} times that price's own"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -294,8 +322,11 @@ def main(argv: list[str] | None = None) -> int:
     try:
         settings = get_settings()
         logging.basicConfig(level=settings.log_level, format=LOG_FORM)
-        tickers = tuple(parse_ticker(t) for t in arguments.tickers) or settings.tickers
+        tickers = _chosen_tickers(arguments) or settings.tickers
         recipe = _chosen_recipe(arguments, settings)
+        if arguments.base:
+            print(_base(tickers, recipe, settings))
+            return 0
         wanted = lacking(tickers, settings) if arguments.missing else tickers
         failed = []
         for ticker, result in train_all(wanted, settings, recipe):
@@ -314,6 +345,10 @@ def main(argv: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="train.py", description=main.__doc__)
     parser.add_argument("tickers", nargs="*", help="symbols; default: STOCK_TICKERS")
+    parser.add_argument("--tickers-file", type=Path, help="further symbols, one a line")
+    parser.add_argument(
+        "--base", action="store_true", help="train one base on all of them, under pretrained/"
+    )
     parser.add_argument("--epochs", type=int, help="at most so many epochs (default STOCK_EPOCHS)")
     parser.add_argument("--batch-size", type=int, help="rows per step (default STOCK_BATCH_SIZE)")
     parser.add_argument("--recipe", help="named recipe (default STOCK_RECIPE)")
@@ -324,6 +359,36 @@ def _parser() -> argparse.ArgumentParser:
         "--stay", action="store_true", help="then stay, and train what comes to lack a champion"
     )
     return parser
+
+
+def _chosen_tickers(arguments: argparse.Namespace) -> tuple[str, ...]:
+    """Those named, and those of the file: one a line or several, `#` begins a remark."""
+    named = list(arguments.tickers)
+    if arguments.tickers_file is not None:
+        try:
+            lines = arguments.tickers_file.read_text("utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadSettings(f"--tickers-file {arguments.tickers_file}: {error}") from error
+        named += [word for line in lines for word in line.split("#")[0].split()]
+        if not named:
+            raise BadSettings(f"--tickers-file {arguments.tickers_file} names no ticker")
+    return tuple(dict.fromkeys(parse_ticker(name) for name in named))
+
+
+def _base(tickers: tuple[str, ...], recipe: Recipe, settings: Settings) -> str:
+    """Train a base on the tickers, put it among those that ship, and say what it is worth."""
+    if not recipe.has_base:
+        raise BadSettings(f"recipe {recipe.name} has no base; choose --recipe panel")
+    panel = gather(tickers, settings, settings.as_of or date.max)
+    folder = settings.pretrained_dir / str(panel.through)
+    card = train_base(panel, recipe, settings.seed, folder, shipped=True).card
+    judges = f"{len(card.held_out)} other" if card.held_out else "the same"
+    return (
+        f"{folder}: {len(card.tickers)} tickers, {card.first_session} to {card.trained_through}\n"
+        f"  one-step RMSE {card.skill.rmse_ratio:.4f} times that of repeating the last close on "
+        f"{judges} tickers in the last year, fitted before it (p = {card.skill.p_value:.3f}); "
+        f"weight of the correction {card.shrinkage:.2f}"
+    )
 
 
 def _chosen_recipe(arguments: argparse.Namespace, settings: Settings) -> Recipe:

@@ -18,17 +18,21 @@ import pandas as pd
 from tqdm import tqdm
 
 import forecasters
+from bands import LEVELS
+from base_training import base_for
+from bases import Base, pool_of
 from config import Settings
-from contracts import FloatArray, ModelFromTheFuture, NoChampion, NotEnoughHistory, Prices
+from contracts import ModelFromTheFuture, NoChampion, NotEnoughHistory, Prices
 from data_pipeline import training_bars
-from features import mid_price, scaled_sequences, split_rows, trailing_extremes
-from forecasters import LEVELS, Fan, Segment, Series
-from inference import Network
+from features import scaled_sequences, split_rows, trailing_extremes
+from fitting import Lesson, Parts, fit
+from forecasters import Fan, Segment, Series
+from inference import Network, TrainedModel
 from metrics import QUANTILES
 from model_store import NETWORK, ModelStore
-from predict import check_match
 from recipes import Recipe
 from scorecard import BAND_COLUMNS, KNOWN_COLUMNS, QUANTILE_COLUMNS, ROW_COLUMNS
+from serving import check_match
 
 BASELINES: dict[str, Callable[[Series, np.ndarray, int], Fan]] = {
     "arima": forecasters.arima,
@@ -60,12 +64,7 @@ def walk(ticker: str, prices: Prices, plan: Plan) -> tuple[pd.DataFrame, pd.Data
         NotEnoughHistory: too few sessions before the first origin, or none from it on.
         ModelFromTheFuture: the champion has seen sessions after the first origin.
     """
-    bars = training_bars(prices, plan.settings.start_date)
-    series = Series(
-        bars["Date"].to_numpy(),
-        mid_price(bars["High"].to_numpy(), bars["Low"].to_numpy()),
-        bars["Close"].to_numpy(dtype=float),
-    )
+    series = Series.of(training_bars(prices, plan.settings.start_date))
     origins = chosen_origins(series.days, plan)
     find = _champion_segments if plan.champion else _fitted_segments
     segments = find(ticker, prices, series, (origins, plan))
@@ -101,58 +100,63 @@ def _champion_segments(
     first_day = pd.Timestamp(series.days[origins[0]]).date()
     if champion.card.trained_through > first_day:
         raise ModelFromTheFuture(ticker, champion.card.trained_through, first_day)
+    model = TrainedModel(Network(champion.path / NETWORK), champion.card.recipe)
+    pool = pool_of(champion.card, plan.settings)
     fitted_through = np.datetime64(champion.card.validation.last)
-    return [
-        Segment(
-            network=Network(champion.path / NETWORK),
-            unrollings=int(champion.card.recipe["unrollings"]),
-            window_size=int(champion.card.recipe["window_size"]),
-            unseen_from=int(np.searchsorted(series.days, fitted_through, side="left")),
-            first=0,
-            until=len(series.mids),
-        )
-    ]
+    unseen = int(np.searchsorted(series.days, fitted_through, side="left"))
+    begin = errors_from(model, unseen)
+    return [Segment(model, pool, begin, first=0, until=len(series.mids))]
+
+
+def errors_from(model: TrainedModel, unseen: int) -> int:
+    """The first origin whose error may make bands.
+
+    A network trained on one ticker alone errs less where it was fitted, so only later origins
+    count. One of many tickers has hardly room to fit this one, and a thousand origins say more
+    than the few after its fit.
+    """
+    return model.first_origin if model.mode == "direct" else unseen
 
 
 def _fitted_segments(
-    ticker: str, _: Prices, series: Series, asked: tuple[np.ndarray, Plan]
+    ticker: str, prices: Prices, series: Series, asked: tuple[np.ndarray, Plan]
 ) -> list[Segment]:
     """Fit at the first origin and, unless refitting is off, again every so many sessions."""
     origins, plan = asked
     begin, end = int(origins[0]), int(origins[-1]) + 1
     starts = list(range(begin, end, plan.refit_every or (end - begin)))
-    return [
-        replace(fit_as_of(ticker, series.mids[: at + 1], plan), first=at, until=until)
-        for at, until in zip(starts, [*starts[1:], end], strict=True)
-    ]
+    segments = []
+    for at, until in zip(starts, [*starts[1:], end], strict=True):
+        if not ((origins >= at) & (origins < until)).any():
+            continue
+        day = pd.Timestamp(series.days[at]).date()
+        base = base_for(day, plan.recipe, plan.settings, prices)
+        known = series.bars.iloc[: at + 1]
+        segments.append(replace(fit_as_of(ticker, known, base, plan), first=at, until=until))
+    return segments
 
 
-def fit_as_of(ticker: str, mids: FloatArray, plan: Plan) -> Segment:
-    """A network fitted on these mids alone; its last held-out part makes the bands."""
-    from model import LSTMStockModel
-
+def fit_as_of(ticker: str, bars: pd.DataFrame, base: Base | None, plan: Plan) -> Segment:
+    """A network fitted on these bars alone."""
     recipe = plan.recipe
-    rows = scaled_sequences(mids, recipe.unrollings, recipe.window_size)
+    series = Series.of(bars)
+    rows = scaled_sequences(series.mids, recipe.unrollings, recipe.window_size)
     split = split_rows(len(rows.y), recipe.train_test_split, recipe.validation_split)
-    train, held = rows.rows(split.train), rows.rows(split.validation)
-    network = LSTMStockModel(recipe, seed=plan.settings.seed)
+    train, held = split.train, split.validation
+    unseen = int(rows.last[split.test][0])
+    if recipe.has_base:  # nothing is held out for the bands, see errors_from
+        cut = len(rows.y) - max(1, int(len(rows.y) * recipe.validation_split))
+        train, held = slice(0, cut), slice(cut, len(rows.y))
+    parts = Parts(*(range(int(rows.last[p][0]), int(rows.last[p][-1]) + 1) for p in (train, held)))
     with (
         tempfile.TemporaryDirectory() as scratch,
         tqdm(total=recipe.epochs, desc=f"{ticker} fit", unit="epoch", leave=False) as bar,
     ):
-        network.train(
-            train.x,
-            train.y,
-            held.x,
-            held.y,
-            epochs=recipe.epochs,
-            batch_size=recipe.batch_size,
-            on_epoch_end=lambda epoch, _: _advance(bar, epoch),
-        )
-        network.export_onnx(Path(scratch) / NETWORK)
-        fitted = Network(Path(scratch) / NETWORK)
-    unseen = int(rows.last[split.test][0])
-    return Segment(fitted, recipe.unrollings, recipe.window_size, unseen, 0, 0)
+        lesson = Lesson(bars, rows, parts, base)
+        fitted = fit(lesson, recipe, plan.settings.seed, lambda epoch, _: _advance(bar, epoch))
+        fitted.network.export_onnx(Path(scratch) / NETWORK)
+        model = TrainedModel(Network(Path(scratch) / NETWORK), recipe.as_dict())
+    return Segment(model, fitted.pool, errors_from(model, unseen), 0, 0)
 
 
 def _advance(bar: tqdm[NoReturn], epoch: int) -> None:
@@ -177,8 +181,9 @@ def as_rows(ticker: str, model: str, series: Series, made: tuple[np.ndarray, Fan
     place = {level: column for column, level in enumerate(LEVELS)}
     for name, level in zip(QUANTILE_COLUMNS, QUANTILES, strict=True):
         flat[name] = fan.quantiles[..., place[level]][known]
-    for name, level in BANDS.items():
-        flat[name] = fan.quantiles[..., place[level]][known]
+    for name, level in BANDS.items():  # a band always holds its own point
+        hold = np.minimum if level < 0.5 else np.maximum
+        flat[name] = hold(fan.quantiles[..., place[level]], fan.point)[known]
     flat["actual"] = series.mids[target[known]]
     return pd.DataFrame(flat)[list(ROW_COLUMNS)]
 

@@ -99,6 +99,11 @@ class Shelf:
         """Where the ticker's bars are, or would be."""
         return self.folder / f"{ticker}_{self.kind}.csv"
 
+    def tickers(self) -> tuple[str, ...]:
+        """Every ticker with bars here, in alphabetical order."""
+        ending = f"_{self.kind}.csv"
+        return tuple(sorted(p.name.removesuffix(ending) for p in self.folder.glob(f"*{ending}")))
+
     def sidecar_path(self, ticker: str) -> Path:
         """Where their description is, or would be."""
         return self.csv_path(ticker).with_suffix(".json")

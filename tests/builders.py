@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from statistics import NormalDist
 from typing import Any
 
+from bands import LEVELS
 from contracts import Calibration, ModelCard, Provenance, Skill, Span
 from recipes import find_recipe
 
@@ -23,6 +25,12 @@ def provenance(**changes: Any) -> Provenance:
     return replace(plain, **changes)
 
 
+def calibration(daily: float = 0.02) -> Calibration:
+    """Quantiles of a normal error of `daily` at every one of 90 steps."""
+    row = tuple(daily * NormalDist().inv_cdf(level) for level in LEVELS)
+    return Calibration(origins=292, levels=LEVELS, quantiles=(row,) * 90)
+
+
 def card(**changes: Any) -> ModelCard:
     plain = ModelCard(
         ticker="AAPL",
@@ -35,7 +43,7 @@ def card(**changes: Any) -> ModelCard:
         validation=Span(first=date(2024, 4, 30), last=date(2024, 10, 30), rows=128),
         test=Span(first=date(2024, 10, 31), last=date(2025, 12, 31), rows=292),
         data=provenance(),
-        calibration=Calibration(origins=292, widths={"80": (0.02,) * 90, "95": (0.05,) * 90}),
+        calibration=calibration(),
         scores={"lstm": {"rmse": 5.0, "direction_accuracy": None}},
         skill=Skill(
             baseline="last_close",

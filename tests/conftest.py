@@ -68,11 +68,19 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 @pytest.fixture(scope="session")
 def trained_project(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Real AAPL prices imported and a champion trained on them for two epochs."""
-    project = Project(
-        tmp_path_factory.mktemp("trained"),
-        {"STOCK_TICKERS": "AAPL", "STOCK_AS_OF": "2025-12-31", "STOCK_EPOCHS": "2"},
-    )
+    """Real AAPL prices and a champion of the specification's recipe, fitted for two epochs."""
+    wish = {"STOCK_RECIPE": "mlops_64_64_32", "STOCK_EPOCHS": "2"}
+    return _trained(tmp_path_factory.mktemp("trained"), real_data, wish)
+
+
+@pytest.fixture(scope="session")
+def panel_project(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Real AAPL prices and a champion as `python train.py` makes it where nothing is set."""
+    return _trained(tmp_path_factory.mktemp("panel"), real_data, {})
+
+
+def _trained(folder: Path, real_data: Path, wish: dict[str, str]) -> Project:
+    project = Project(folder, {"STOCK_TICKERS": "AAPL", "STOCK_AS_OF": "2025-12-31", **wish})
     for command in (
         ("data_pipeline.py", "import", "AAPL", str(real_data / "yahoo" / "AAPL.csv")),
         ("train.py", "AAPL"),

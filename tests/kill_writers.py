@@ -18,7 +18,6 @@ from test_prices_cache import FROM_FILE, FROM_YAHOO, LONG, SHORT
 from prices.cache import Shelf
 from prices.formats import to_csv_bytes
 
-
 GENERATIONS = ((SHORT, FROM_FILE), (LONG, FROM_YAHOO))
 
 

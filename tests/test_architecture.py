@@ -13,13 +13,18 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # One row per module, as in docs/ARCHITECTURE.md: what it may import of ours.
 WORDS = {"contracts"}
-PURE = {"versions", "features", "metrics", "recipes", "calendars", "answers", "figures", "drift"}
-DOORS = {"data_pipeline", "inference", "model_store", "registry", "forecast_log"}
+PURE = {
+    *("versions", "features", "panel", "metrics", "bands", "recipes", "calendars", "answers"),
+    *("figures", "drift"),
+}
+DOORS = {"data_pipeline", "inference", "model_store", "bases", "registry", "forecast_log"}
 MAY_IMPORT = {
     "contracts": set(),
     "config": WORDS,
     "features": WORDS,
     "metrics": WORDS,
+    "panel": WORDS | {"features"},
+    "bands": WORDS,
     "recipes": WORDS,
     "calendars": WORDS,
     "answers": WORDS,
@@ -28,33 +33,41 @@ MAY_IMPORT = {
     "versions": set(),
     "leakage": set(),
     "generate_synthetic_data": WORDS | {"calendars"},
-    "model": WORDS | {"features", "metrics", "recipes"},
+    "model": WORDS | {"features", "panel", "metrics", "recipes"},
     "baseline_arima": WORDS | {"features", "metrics"},
     "prices": WORDS | {"config", "calendars", "features", "generate_synthetic_data"},
     "data_pipeline": WORDS
     | {"config", "calendars", "features", "generate_synthetic_data", "prices"},
-    "inference": WORDS | {"features"},
+    "inference": WORDS | {"features", "panel", "bands"},
     "model_store": WORDS | {"config"},
+    "bases": WORDS | {"config", "bands", "recipes", "inference", "model_store"},
     "registry": WORDS | {"config", "model_store"},
     "forecast_log": WORDS | {"config"},
+    "serving": WORDS
+    | {"bands", "calendars", "features"}
+    | {"data_pipeline", "inference", "model_store", "bases"},
     "predict": WORDS
-    | {"config", "answers", "calendars", "features"}
-    | {"data_pipeline", "inference", "model_store", "forecast_log"},
+    | {"config", "answers", "features", "serving"}
+    | {"data_pipeline", "inference", "model_store", "bases", "forecast_log"},
+    "fitting": WORDS | {"features", "panel", "bands", "recipes", "model", "bases"},
+    "base_training": WORDS
+    | {"config", "panel", "metrics", "bands", "recipes", "versions", "model"}
+    | {"data_pipeline", "inference", "model_store", "bases", "fitting", "evaluation"},
     "referee": WORDS | {"features", "metrics"},
     "evaluation": WORDS
-    | {"config", "features", "metrics", "recipes", "leakage", "baseline_arima"}
-    | {"data_pipeline", "inference", "model_store", "predict", "referee"},
+    | {"config", "features", "panel", "bands", "recipes", "leakage", "baseline_arima"}
+    | {"data_pipeline", "inference", "model_store", "bases", "serving", "fitting", "referee"},
     "scorecard": WORDS | {"features", "metrics"},
     "report": WORDS | {"metrics", "scorecard"},
-    "forecasters": WORDS | {"features", "metrics", "inference", "baseline_arima"},
+    "forecasters": WORDS | {"features", "bands", "inference", "baseline_arima"},
     "walkforward": WORDS
-    | {"config", "features", "metrics", "recipes", "model", "data_pipeline", "inference"}
-    | {"model_store", "predict", "scorecard", "forecasters"},
+    | {"config", "features", "metrics", "bands", "recipes", "data_pipeline", "inference"}
+    | {"model_store", "bases", "serving", "fitting", "base_training", "scorecard", "forecasters"},
     "backtest": WORDS
     | {"config", "data_pipeline", "recipes", "report", "scorecard", "walkforward"},
-    "drift_monitor": WORDS | {"config", "predict", "referee"} | PURE | DOORS,
+    "drift_monitor": WORDS | {"config", "serving", "referee"} | PURE | DOORS,
     "train": WORDS
-    | {"config", "model", "predict", "referee", "evaluation"}
+    | {"config", "model", "fitting", "base_training", "referee", "evaluation"}
     | PURE
     | DOORS - {"forecast_log"},
     "wording": {"schemas"},

@@ -24,7 +24,14 @@ HEAVY = {
     "streamlit",
 }
 # Where things are is the images' business; the rest is the user's.
-PLACES = {"data_dir", "models_dir", "reports_dir", "database_url", "mlflow_tracking_uri"} | {
+PLACES = {
+    "data_dir",
+    "models_dir",
+    "pretrained_dir",
+    "reports_dir",
+    "database_url",
+    "mlflow_tracking_uri",
+} | {
     "api_url",
     "public_api_url",
     "mlflow_url",

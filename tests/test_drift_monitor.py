@@ -29,7 +29,7 @@ from contracts import (
 from drift import Samples, distance, feature_drift
 from drift_monitor import DriftMonitor, gather, main, write_report
 from forecast_log import ForecastLog, parse_verdict
-from inference import Network, one_step_table
+from inference import Network, TrainedModel, one_step_table
 from model_store import CARD, NETWORK, REFERENCE, ModelStore, card_json
 from tests.builders import card, provenance
 from tests.test_drift import garch
@@ -82,7 +82,7 @@ def publish(settings, bars: pd.DataFrame, tmp_path: Path, reference: str | None 
     """A champion trained on all but the last 60 of `bars`, whose network repeats the last mid."""
     (draft := tmp_path / "draft.onnx").write_bytes(last_value_network())
     known = bars[:-60]
-    rows = one_step_table(Network(draft), card().recipe, known)
+    rows = one_step_table(TrainedModel(Network(draft), card().recipe), known)
     cuts = {"train": rows[:450], "validation": rows[450:490], "test": rows[490:]}
     facts = card(
         trained_through=known["Date"].iloc[-1].date(),

@@ -103,15 +103,15 @@ def test_smoothing_is_the_specifications_average(answer, api):
 
 def test_bands_come_from_the_cards_held_out_errors(answer, api):
     card = get(f"{api}/models/AAPL")["card"]
-    widths = np.array(card["calibration"]["widths"]["80"][:30])
-    band = answer["intervals"]["80"]
-    np.testing.assert_allclose(
-        band["upper"], np.array(answer["prices"]) * np.exp(widths), rtol=1e-8
-    )
-    np.testing.assert_allclose(
-        band["lower"], np.array(answer["prices"]) / np.exp(widths), rtol=1e-8
-    )
+    table = np.array(card["calibration"]["quantiles"][:30])
+    place = {level: table[:, i] for i, level in enumerate(card["calibration"]["levels"])}
+    band, prices = answer["intervals"]["80"], np.array(answer["prices"])
+    upper = np.maximum(prices, prices * np.exp(place[0.9]))  # a band holds its own forecast
+    lower = np.minimum(prices, prices * np.exp(place[0.1]))
+    np.testing.assert_allclose(band["upper"], upper, rtol=1e-8)
+    np.testing.assert_allclose(band["lower"], lower, rtol=1e-8)
     assert card["calibration"]["origins"] == card["test"]["rows"] == 292
+    assert card["calibration"]["pooled"] == 0  # the specification's recipe has no base
 
 
 def test_the_recorded_errors_can_be_recomputed_from_the_bundle(trained_project):
@@ -299,9 +299,9 @@ def test_a_model_of_invented_prices_is_replaced_once_real_ones_exist(copy, real_
     assert "synthetic prices" in invented.stdout, invented.stderr
     source = str(real_data / "yahoo" / "AAPL.csv")
     assert copy.command("data_pipeline.py", "import", "AAPL", source).returncode == 0
-    refused = copy.command("predict.py", "AAPL")
-    assert refused.returncode == 2
-    assert "only a model of synthetic prices" in refused.stderr
+    base = json.loads(copy.command("predict.py", "AAPL", "--json").stdout)
+    assert base["cold_start"] is True  # the model of invented prices counts for none
+    assert base["data"]["source"] == "file"
     replaced = copy.command("train.py", "--missing", "--epochs", "1")
     assert "first champion" in replaced.stdout
     assert copy.command("predict.py", "AAPL").returncode == 0

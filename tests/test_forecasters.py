@@ -1,13 +1,15 @@
 """Every forecaster: what it says, what its bands promise, and that it never looks ahead."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import forecasters
+from bands import LEVELS, finite_sample_quantiles
 from contracts import NotEnoughHistory
 from features import denormalise, scaled_sequences
-from forecasters import LEVELS, Segment, Series, finite_sample_quantiles
-from inference import Network
+from forecasters import Segment, Series
+from inference import Network, TrainedModel
 from model import LSTMStockModel
 from recipes import find_recipe
 
@@ -19,16 +21,23 @@ def walk(count: int = 1500, seed: int = 0) -> Series:
     rng = np.random.default_rng(seed)
     closes = 100 * np.exp(rng.normal(0, 0.015, count).cumsum())
     mids = closes * np.exp(rng.normal(0, 0.004, count))
-    days = np.datetime64("2019-01-01") + np.arange(count)
-    return Series(days, mids, closes)
+    spread = np.abs(rng.normal(0, 0.006, count)) * mids
+    bars = {
+        "Date": pd.Timestamp("2019-01-01") + pd.to_timedelta(np.arange(count), "D"),
+        "Open": mids - 0.3 * spread,
+        "High": mids + spread,
+        "Low": mids - spread,
+        "Close": closes,
+        "Volume": np.exp(rng.normal(14, 0.3, count)),
+    }
+    return Series.of(pd.DataFrame(bars))
 
 
 def tampered(series: Series, after: int) -> Series:
     """The same series with every price after a position replaced."""
-    later = np.arange(len(series.mids)) > after
-    return Series(
-        series.days, np.where(later, 7.0, series.mids), np.where(later, 7.0, series.closes)
-    )
+    bars = series.bars.copy()
+    bars.loc[bars.index > after, ["Open", "High", "Low", "Close"]] = 7.0
+    return Series.of(bars)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +49,8 @@ def segment(tmp_path_factory) -> Segment:
     # half-way between the extremes of its window: a positive price whatever the prices are
     network.model.layers[-1].bias.assign([0.5])
     network.export_onnx(path)
-    return Segment(Network(path), 10, 300, unseen_from=600, first=0, until=5000)
+    model = TrainedModel(Network(path), {**recipe.as_dict(), "window_size": 300})
+    return Segment(model, None, errors_from=600, first=0, until=5000)
 
 
 def every_fan(series, origins, segment):
@@ -65,7 +75,7 @@ def test_the_lstm_point_is_its_recursive_forecast(segment):
     series, origins = walk(), np.array([1200])
     rows = scaled_sequences(series.mids, 10, 300)
     row = int(np.flatnonzero(rows.last == 1200)[0])
-    path = segment.network.recurse(rows.x[row : row + 1], STEPS)[0]
+    path = segment.model.network.recurse(rows.x[row : row + 1], STEPS)[0]
     fan = forecasters.lstm(series, origins, STEPS, [segment])
     np.testing.assert_allclose(fan.point[0], denormalise(path, rows.lo[row], rows.hi[row]))
 

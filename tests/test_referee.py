@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from contracts import NotEnoughHistory
-from metrics import coverage
-from referee import JudgedRows, calibrate, gate, judge, score_one_step
+from referee import JudgedRows, gate, judge, score_one_step
 
 RNG = np.random.default_rng(3)
 
@@ -53,39 +52,6 @@ def test_a_model_that_errs_three_times_as_much_is_called_worse():
 def test_too_few_rows_allow_no_judgement():
     with pytest.raises(NotEnoughHistory, match="held-out sessions"):
         judge(judged({"lstm": 1.0, "last_close": 1.0}, count=10), "lstm")
-
-
-def test_bands_cover_later_outcomes_as_promised():
-    mids = 100 * np.exp(RNG.normal(0, 0.02, 4000).cumsum())
-    origins = np.arange(0, 1500)
-    paths = np.repeat(mids[origins][:, None], 5, axis=1)
-    widths = calibrate(mids, origins, paths, ("80", "95")).widths
-    later = np.arange(1500, 3990)
-    for level in ("80", "95"):
-        factor = np.exp(widths[level][4])
-        share = coverage(mids[later + 5], mids[later] / factor, mids[later] * factor)
-        assert share == pytest.approx(float(level) / 100, abs=0.04)
-
-
-def test_outcomes_beyond_the_series_are_not_counted():
-    mids = 100 * np.exp(RNG.normal(0, 0.02, 60).cumsum())
-    origins = np.arange(40, 59)
-    found = calibrate(mids, origins, np.repeat(mids[origins][:, None], 18, axis=1), ("80",))
-    assert found.widths["80"][0] is not None
-    assert found.widths["80"][17] is None  # 2 outcomes are known at step 18, 80 % needs 4
-
-
-def test_a_band_never_narrows_with_the_step():
-    mids = 100 * np.exp(RNG.normal(0, 0.02, 500).cumsum())
-    origins = np.arange(0, 450)
-    widths = calibrate(mids, origins, np.repeat(mids[origins][:, None], 30, axis=1), ("80",)).widths
-    assert list(widths["80"]) == sorted(widths["80"])
-
-
-def test_a_path_through_zero_widens_the_band_instead_of_breaking_it():
-    mids = np.full(50, 100.0)
-    paths = np.where(np.arange(40)[:, None] < 20, -5.0, 100.0) * np.ones((40, 2))
-    assert calibrate(mids, np.arange(40), paths, ("80",)).widths["80"] == (None, None)
 
 
 def test_a_first_champion_is_always_published():
