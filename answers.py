@@ -1,6 +1,7 @@
-"""Turns a forecast into the one answer that HTTP, the command line and Python share, or a table.
+"""Turns a forecast or a probability into the answer that HTTP, command line and Python share.
 
-Pure: a contract in, plain dicts, lists, strings and numbers out. Knows no HTTP and no schema.
+Pure: a contract in, plain dicts, lists, strings and numbers out, or a table as people read it.
+Knows no HTTP and no schema.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from contracts import Band, Forecast, ModelIdentity, Provenance, Skill
+from contracts import Band, Forecast, ModelIdentity, Probability, Provenance, Skill
 
 DIGITS = 10  # significant ones: beyond any price's precision, short of binary noise
 
@@ -31,11 +32,13 @@ def forecast_answer(forecast: Forecast) -> dict[str, Any]:
         "raw_predictions": _numbers(forecast.normalised),
         "smoothed_predictions": _maybe(forecast.smoothed_normalised),
         "last_actual_value": _number(forecast.last_normalised),
-        "model_path": f"models/{forecast.model.bundle}",
+        "model_path": _model_path(forecast.model),
         "last_actual_price": _number(forecast.last_mid),
         "last_close": _number(forecast.last_close),
         "currency": forecast.currency,
         "as_of": forecast.as_of.isoformat(),
+        "mode": forecast.model.mode,
+        "cold_start": forecast.model.cold_start,
         "dates": [day.isoformat() for day in forecast.dates],
         "prices": _numbers(forecast.prices),
         "smoothed_prices": _maybe(forecast.smoothed_prices),
@@ -46,22 +49,43 @@ def forecast_answer(forecast: Forecast) -> dict[str, Any]:
     }
 
 
+def probability_answer(probability: Probability) -> dict[str, Any]:
+    """Every field of `/probability`, in the order the documentation shows them.
+
+    Prices are in `currency`, rounded as in `forecast_answer`, but for `level`, which is the very
+    number that was asked about. `probability` is between 0 and 1.
+
+    Raises:
+        ValueError: a number is NaN or infinite, which JSON cannot carry.
+    """
+    return {
+        "ticker": probability.ticker,
+        "currency": probability.currency,
+        "as_of": probability.as_of.isoformat(),
+        "date": probability.date.isoformat(),
+        "steps": probability.steps,
+        "event": probability.event,
+        "level": _finite(probability.level),  # rounding could carry the largest float to infinity
+        "probability": _number(probability.probability),
+        "paths": probability.paths,
+        "last_actual_price": _number(probability.last_mid),
+        "last_close": _number(probability.last_close),
+        "mode": probability.model.mode,
+        "cold_start": probability.model.cold_start,
+        "data": _data(probability.provenance),
+        "model": _model(probability.model),
+        "skill": _skill(probability.skill),
+    }
+
+
 def forecast_table(forecast: Forecast) -> str:
     """The forecast as people read it: a line of facts, a row per session, the verdict."""
-    data, skill, model = forecast.provenance, forecast.skill, forecast.model
+    skill = forecast.skill
     p_value = "p < 0.001" if skill.p_value < 0.001 else f"p = {skill.p_value:.3f}"
     levels = list(forecast.bands)
     columns = "".join(f"{level + ' % band':>24}" for level in levels)
     smoothed = forecast.smoothed_prices or [math.nan] * len(forecast.dates)
-    head = [
-        f"{forecast.ticker}  mid-price forecast in {forecast.currency}, sessions after "
-        f"{forecast.as_of}",
-        f"last mid {forecast.last_mid:.2f}, last close {forecast.last_close:.2f}; prices: "
-        f"{data.source}{f', STALE by {data.sessions_behind} sessions' if data.stale else ''}",
-        f"model version {model.version} ({model.recipe}), trained through {model.trained_through}",
-        "",
-        f"{'date':10} {'price':>10} {'smoothed':>10}{columns}",
-    ]
+    head = [*_facts(forecast), "", f"{'date':10} {'price':>10} {'smoothed':>10}{columns}"]
     rows = [
         f"{day} {price:10.2f} {smooth:10.2f}"
         + "".join(
@@ -82,16 +106,42 @@ def forecast_table(forecast: Forecast) -> str:
     return "\n".join([*head, *rows, *tail])
 
 
+def _facts(forecast: Forecast) -> list[str]:
+    """What the table rests on, a line each; a model that is not the ticker's own is said."""
+    data, model, ticker = forecast.provenance, forecast.model, forecast.ticker
+    lines = [
+        f"{ticker}  mid-price forecast in {forecast.currency}, sessions after {forecast.as_of}",
+        f"last mid {forecast.last_mid:.2f}, last close {forecast.last_close:.2f}; prices: "
+        f"{data.source}{f', STALE by {data.sessions_behind} sessions' if data.stale else ''}",
+        f"model version {model.version} ({model.recipe}), trained through {model.trained_through}",
+    ]
+    if model.cold_start:
+        lines.append(
+            f"cold start: {ticker} has no model of its own yet, a network of many tickers answers; "
+            f"run: python train.py {ticker}"
+        )
+    return lines
+
+
 def utc_text(moment: datetime) -> str:
     """`2026-01-17T22:52:54Z`; a moment without a time zone is taken as UTC."""
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return aware.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _number(value: float) -> float:
+def _model_path(model: ModelIdentity) -> str:
+    """A base of many tickers lies beside the models folder and names its own place."""
+    return model.bundle if model.cold_start else f"models/{model.bundle}"
+
+
+def _finite(value: float) -> float:
     if not math.isfinite(value):
         raise ValueError(f"a forecast must be finite, not {value}")
-    return float(f"{value:.{DIGITS}g}")
+    return float(value)
+
+
+def _number(value: float) -> float:
+    return float(f"{_finite(value):.{DIGITS}g}")
 
 
 def _numbers(values: Iterable[float]) -> list[float]:
@@ -136,4 +186,6 @@ def _skill(skill: Skill) -> dict[str, Any]:
         "direction_accuracy": _number(skill.direction_accuracy),
         "p_value": _number(skill.p_value),
         "verdict": skill.verdict,
+        "crps_ratio": None if skill.crps_ratio is None else _number(skill.crps_ratio),
+        "crps_p_value": None if skill.crps_p_value is None else _number(skill.crps_p_value),
     }

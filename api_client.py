@@ -9,8 +9,16 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from contracts import NoDriftCheck, ServiceUnavailable
-from schemas import DriftOut, ForecastOut, ModelOut, ProblemOut, ReadyOut, TickersOut
+from contracts import Event, NoDriftCheck, ServiceUnavailable
+from schemas import (
+    DriftOut,
+    ForecastOut,
+    ModelOut,
+    ProbabilityOut,
+    ProblemOut,
+    ReadyOut,
+    TickersOut,
+)
 
 # A ticker asked for the first time may have to be downloaded: patient reads, impatient connects.
 TIMEOUT = httpx.Timeout(30.0, connect=3.0)
@@ -58,6 +66,10 @@ class ForecastClient:
         """The next `steps` sessions of a ticker."""
         return _read(self._get(forecast_path(ticker, steps, smoothing)), ForecastOut)
 
+    def probability(self, ticker: str, steps: int, event: Event, level: float) -> ProbabilityOut:
+        """How likely `event` is at a price, in the listing currency, within `steps` sessions."""
+        return _read(self._get(probability_path(ticker, steps, event, level)), ProbabilityOut)
+
     def model(self, ticker: str) -> ModelOut:
         """The published model of a ticker."""
         return _read(self._get(f"/models/{quote(ticker, safe='')}"), ModelOut)
@@ -99,6 +111,11 @@ class ForecastClient:
 def forecast_path(ticker: str, steps: int, smoothing: bool) -> str:
     """Path and query of a forecast, escaped: `^GSPC` and `EURUSD=X` need it."""
     return f"/predict?{httpx.QueryParams(ticker=ticker, steps=steps, smoothing=smoothing)}"
+
+
+def probability_path(ticker: str, steps: int, event: Event, level: float) -> str:
+    """Path and query of a probability; the event is the name of the level."""
+    return f"/probability?{httpx.QueryParams({'ticker': ticker, 'steps': steps, event: level})}"
 
 
 def _problem_in(response: httpx.Response) -> ProblemOut | None:

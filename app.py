@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from config import Settings, get_settings
-from contracts import Champion, DriftVerdict, Forecast, ForecastingError
+from contracts import Champion, DriftVerdict, Event, Forecast, ForecastingError, Probability
 from schemas import (
     MAX_STEPS,
     STEPS_HELP,
@@ -29,6 +29,8 @@ from schemas import (
     ForecastOut,
     HealthOut,
     ModelOut,
+    ProbabilityIn,
+    ProbabilityOut,
     ProblemOut,
     ReadyOut,
     ServiceOut,
@@ -51,6 +53,7 @@ STATUS_OF = {
     "invalid_ticker": 422,
     "unknown_recipe": 422,
     "no_champion": 503,
+    "no_base": 503,
     "not_enough_history": 503,
     "model_from_the_future": 503,
     "source_unavailable": 503,
@@ -81,6 +84,7 @@ class Desk(Protocol):
     """What the routes need; `predict.ForecastDesk` is the real one."""
 
     def forecast(self, ticker: str, steps: int, smoothing: bool) -> Forecast: ...
+    def probability(self, ticker: str, steps: int, event: Event, level: float) -> Probability: ...
     def champion(self, ticker: str) -> Champion: ...
     def tickers(self) -> tuple[str, ...]: ...
     def readiness(self) -> Mapping[str, ForecastingError | None]: ...
@@ -163,6 +167,7 @@ def root() -> ServiceOut:
         "ready": "/ready",
         "tickers": "/tickers",
         "example": "/predict?ticker=AAPL&steps=30&smoothing=true",
+        "probability": "/probability?ticker=AAPL&steps=30&above=300",
     }
     return ServiceOut(name=NAME, version=VERSION, disclaimer=DISCLAIMER, links=links)
 
@@ -218,7 +223,7 @@ def predict(
     return ForecastOut.of(desk.forecast(ticker, steps or default_steps, smoothing))
 
 
-@router.post("/predict/batch", summary="Forecast many tickers", responses=may_answer(422, 503))
+@router.post("/predict/batch", summary="Forecast many tickers", responses=may_answer(400, 422, 503))
 def predict_batch(body: BatchIn, desk: DeskDep, default_steps: DefaultSteps) -> BatchOut:
     """Forecasts of 1 to 100 tickers; one that fails has its problem and does not stop the rest."""
     predictions: dict[str, ForecastOut] = {}
@@ -230,6 +235,20 @@ def predict_batch(body: BatchIn, desk: DeskDep, default_steps: DefaultSteps) -> 
         except ForecastingError as error:
             errors[ticker] = problem_of(error)
     return BatchOut(predictions=predictions, errors=errors)
+
+
+@router.get("/probability", summary="How likely is a price", responses=may_answer(404, 422, 503))
+def probability(
+    asked: Annotated[ProbabilityIn, Query()], desk: DeskDep, default_steps: DefaultSteps
+) -> ProbabilityOut:
+    """The chance that the mid-price ends `above` or `below` a price, or comes to `touch` it.
+
+    Give exactly one of the three. `above` and `below` concern the mid-price of the last session
+    only; `touch` is met when that of any session up to it reaches the level.
+    """
+    event, level = asked.question()
+    steps = asked.steps or default_steps
+    return ProbabilityOut.of(desk.probability(asked.ticker, steps, event, level))
 
 
 @router.get(

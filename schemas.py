@@ -18,16 +18,21 @@ from pydantic import (
     Field,
     WithJsonSchema,
     field_validator,
+    model_validator,
 )
 from pydantic.config import JsonDict
+from pydantic_core import PydanticCustomError
 
-from answers import forecast_answer
+from answers import forecast_answer, probability_answer
 from contracts import (
     TICKER_PATTERN,
     Adjustment,
     Champion,
     DriftVerdict,
+    Event,
     Forecast,
+    Mode,
+    Probability,
     Source,
     Verdict,
     parse_ticker,
@@ -36,6 +41,10 @@ from contracts import (
 MAX_STEPS = 90
 MAX_BATCH = 100
 STEPS_HELP = "Exchange sessions ahead; 30 unless configured otherwise"
+MODE_HELP = "`recursive`: each step is fed back to make the next; `direct`: every step at once"
+COLD_HELP = "The ticker has no model of its own yet; a base network of many tickers answers"
+IT = "this price? Give exactly one of `above`, `below` and `touch`"
+Day = date  # for answers with a field of that name
 
 
 def _finite_or_none(value: object) -> object:
@@ -48,6 +57,7 @@ def _absent(value: object) -> bool:
 
 
 Score = Annotated[float | None, BeforeValidator(_finite_or_none)]
+Price = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Ticker = Annotated[
     str,
     AfterValidator(parse_ticker),
@@ -103,6 +113,11 @@ class SkillOut(Out):
     direction_accuracy: float = Field(description="Share of days on the right side of the last mid")
     p_value: float = Field(description="Two-sided Diebold-Mariano test on squared errors")
     verdict: Verdict
+    crps_ratio: Score = Field(
+        description="Mean CRPS of steps 1 to 30, model / baseline; below 1 is better; null when "
+        "too few held-out sessions are there to say"
+    )
+    crps_p_value: Score = Field(description="Two-sided, of that ratio; null when it is unknown")
 
 
 EXAMPLE: JsonDict = {
@@ -116,6 +131,8 @@ EXAMPLE: JsonDict = {
     "last_close": 271.86,
     "currency": "USD",
     "as_of": "2025-12-31",
+    "mode": "direct",
+    "cold_start": False,
     "dates": ["2026-01-02"],
     "prices": [272.1],
     "smoothed_prices": [272.1],
@@ -142,6 +159,8 @@ EXAMPLE: JsonDict = {
         "direction_accuracy": 0.53,
         "p_value": 0.4,
         "verdict": "no better than the last price",
+        "crps_ratio": 0.99,
+        "crps_p_value": 0.3,
     },
 }
 
@@ -158,11 +177,13 @@ class ForecastOut(Out):
         description="`raw_predictions` after the exponential moving average; null without smoothing"
     )
     last_actual_value: float = Field(description="Last known mid-price on the MinMax scale")
-    model_path: str = Field(description="`models/<bundle>`")
+    model_path: str = Field(description="`models/<bundle>`; `pretrained/<name>` for a cold start")
     last_actual_price: float = Field(description="Last known mid-price, in `currency`")
     last_close: float = Field(description="Last known close, in `currency`")
     currency: str
     as_of: date = Field(description="Last session the model saw")
+    mode: Mode = Field(description=MODE_HELP)
+    cold_start: bool = Field(description=COLD_HELP)
     dates: list[date] = Field(description="Exchange sessions, ascending, all after `as_of`")
     prices: list[float] = Field(description="Mid-prices, in `currency`, one per date")
     smoothed_prices: list[float] | None = Field(description="In `currency`; null without smoothing")
@@ -178,6 +199,90 @@ class ForecastOut(Out):
     def of(cls, forecast: Forecast) -> Self:
         """The answer to one forecast."""
         return cls.model_validate(forecast_answer(forecast))
+
+
+class ProbabilityIn(BaseModel):
+    """What a probability is asked about: one ticker, one session, one event at one price."""
+
+    model_config = ConfigDict(frozen=True)
+
+    ticker: Ticker = Field(description="Symbol as Yahoo writes it")
+    steps: int | None = Field(default=None, ge=1, le=MAX_STEPS, description=STEPS_HELP)
+    above: Price | None = Field(default=None, description=f"Is the last session's mid above {IT}")
+    below: Price | None = Field(default=None, description=f"Is the last session's mid below {IT}")
+    touch: Price | None = Field(
+        default=None,
+        description=f"Does the mid of any session up to the last one reach, from either side, {IT}",
+    )
+
+    @model_validator(mode="after")
+    def _one_event(self) -> Self:
+        if len(self._given()) != 1:
+            raise PydanticCustomError("one_of", "give exactly one of above, below and touch")
+        return self
+
+    def question(self) -> tuple[Event, float]:
+        """The event and its level, in the listing currency."""
+        return self._given()[0]
+
+    def _given(self) -> list[tuple[Event, float]]:
+        asked: dict[Event, float | None] = {
+            "above": self.above,
+            "below": self.below,
+            "touch": self.touch,
+        }
+        return [(event, level) for event, level in asked.items() if level is not None]
+
+
+PROBABILITY_EXAMPLE: JsonDict = {
+    "ticker": "AAPL",
+    "currency": "USD",
+    "as_of": "2025-12-31",
+    "date": "2026-02-13",
+    "steps": 30,
+    "event": "above",
+    "level": 300.0,
+    "probability": 0.137,
+    "paths": 10000,
+    "last_actual_price": 272.72,
+    "last_close": 271.86,
+    "mode": "direct",
+    "cold_start": False,
+    "data": EXAMPLE["data"],
+    "model": EXAMPLE["model"],
+    "skill": EXAMPLE["skill"],
+}
+
+
+class ProbabilityOut(Out):
+    """How likely the mid-price, (high + low) / 2, of one ticker does something."""
+
+    model_config = ConfigDict(json_schema_extra={"example": PROBABILITY_EXAMPLE})
+
+    ticker: str
+    currency: str
+    as_of: Day = Field(description="Last session the model saw")
+    date: Day = Field(description="The exchange session `steps` after `as_of`")
+    steps: int = Field(description="Exchange sessions ahead")
+    event: Event = Field(
+        description="`above`, `below`: the mid-price of the session `date` alone; `touch`: that of "
+        "any session up to `date` reaches the level"
+    )
+    level: float = Field(description="The price asked about, in `currency`")
+    probability: float = Field(gt=0, lt=1, description="Share of the paths on which it happens")
+    paths: int = Field(description="Joint sample paths it was counted over")
+    last_actual_price: float = Field(description="Last known mid-price, in `currency`")
+    last_close: float = Field(description="Last known close, in `currency`")
+    mode: Mode = Field(description=MODE_HELP)
+    cold_start: bool = Field(description=COLD_HELP)
+    data: DataOut
+    model: IdentityOut
+    skill: SkillOut
+
+    @classmethod
+    def of(cls, probability: Probability) -> Self:
+        """The answer to one question."""
+        return cls.model_validate(probability_answer(probability))
 
 
 class BatchIn(BaseModel):
@@ -275,10 +380,27 @@ class SpanOut(Out):
 
 
 class CalibrationOut(Out):
-    """Half-widths of the bands, per level and step, on the logarithm of the price."""
+    """Quantiles of past forecast errors per step: what every band is made of.
 
-    origins: int = Field(description="Held-out origins the widths come from")
-    widths: Mapping[str, list[float | None]]
+    An error is log(outcome / forecast) over the size that the model expects of it.
+    """
+
+    origins: int = Field(description="Past forecasts whose errors were counted")
+    levels: list[float] = Field(description="Ascending, between 0 and 1")
+    quantiles: list[list[float] | None] = Field(
+        description="One row per step from 1 on, one value per level; null where too few outcomes "
+        "are known"
+    )
+    pooled: float = Field(description="Weight of many tickers' quantiles beside this one's own")
+
+
+class BaseOut(Out):
+    """The network of many tickers that a model started from."""
+
+    name: str
+    trained_through: date
+    tickers: int = Field(description="How many it learnt from")
+    shipped: bool = Field(description="False: trained here, from the tickers there were")
 
 
 class CardOut(Out):
@@ -301,6 +423,8 @@ class CardOut(Out):
     )
     skill: SkillOut
     parity: Score = Field(description="Largest |ONNX - Keras| seen at export, MinMax scale")
+    base: BaseOut | None = Field(description="Null for a model that started from nothing")
+    shrinkage: float = Field(description="Weight of the learnt correction to the last price")
     versions: Mapping[str, str]
     git_revision: str | None
     run_id: str | None = Field(description="MLflow run")

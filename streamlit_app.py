@@ -12,12 +12,13 @@ import streamlit as st
 
 from api_client import ForecastClient, forecast_path
 from config import Settings, get_settings
-from contracts import ForecastingError, NoDriftCheck
+from contracts import Event, ForecastingError, NoDriftCheck
 from forecast_chart import forecast_chart
-from schemas import DriftOut, ForecastOut, ModelOut
+from schemas import DriftOut, ForecastOut, ModelOut, ProbabilityOut
 from wording import (
     SCORES,
     band_at,
+    chance,
     csv_of,
     long_date,
     ratio,
@@ -77,6 +78,14 @@ def load_forecast(base_url: str, ticker: str, steps: int, smoothing: bool) -> Fo
 
 
 @st.cache_data(ttl=FRESH, show_spinner=False)
+def load_probability(
+    base_url: str, ticker: str, steps: int, event: Event, level: float
+) -> ProbabilityOut:
+    """How likely an event at a price is."""
+    return connect(base_url).probability(ticker, steps, event, level)
+
+
+@st.cache_data(ttl=FRESH, show_spinner=False)
 def load_model(base_url: str, ticker: str) -> ModelOut:
     """The published model of one ticker."""
     return connect(base_url).model(ticker)
@@ -107,11 +116,11 @@ def main() -> None:
     show_provenance(forecast)
     forecast_tab, model_tab, drift_tab = st.tabs(["Forecast", "Model & MLflow runs", "Drift"])
     with forecast_tab:
-        show_forecast(forecast)
+        show_forecast(forecast, settings)
         show_table(forecast)
         show_command(public_url(settings) + forecast_path(ticker, steps, smoothing))
     with model_tab:
-        show_model_of(ticker, settings)
+        show_model_of(forecast, settings)
     with drift_tab:
         show_drift_of(ticker, settings)
     st.caption("A research tool, not investment advice. Prices are daily mid-prices, (high+low)/2.")
@@ -135,6 +144,7 @@ def ask(settings: Settings, tickers: Sequence[str]) -> tuple[str, int, bool]:
         )
         if st.form_submit_button("Generate forecast", type="primary", width="stretch"):
             load_forecast.clear()
+            load_probability.clear()
     st.sidebar.caption(f"[Service]({public_url(settings)}/docs) · [MLflow]({settings.mlflow_url})")
     return ticker, steps, smoothing
 
@@ -164,13 +174,16 @@ def show_provenance(forecast: ForecastOut) -> None:
             st.badge(age, icon=":material/history:", color="orange")
         if data.quarantined:
             st.badge("Newer bars refused", icon=":material/gpp_maybe:", color="red")
+        if forecast.cold_start:
+            said = "Cold start: no model of its own yet, a network of many tickers answers"
+            st.badge(said, icon=":material/ac_unit:", color="orange")
         st.badge(ADJUSTMENTS[data.adjustment], color="gray")
         st.badge(f"Model version {model.version}", icon=":material/model_training:", color="gray")
         st.badge(f"Recipe {model.recipe}", color="gray")
         st.badge(f"Trained through {long_date(model.trained_through)}", color="gray")
 
 
-def show_forecast(forecast: ForecastOut) -> None:
+def show_forecast(forecast: ForecastOut, settings: Settings) -> None:
     """Key figures, the verdict in plain words, the chart."""
     unit, as_of = forecast.currency, long_date(forecast.as_of)
     soon, late = long_date(forecast.dates[0]), long_date(forecast.dates[-1])
@@ -185,13 +198,28 @@ def show_forecast(forecast: ForecastOut) -> None:
     for column, (label, price, note) in zip(st.columns(4), figures, strict=True):
         with column:
             figure(label, f"{price:,.2f} {unit}", note)
-    draw = {"worse": st.warning, "no": st.info, "better": st.success}
+    verdict, likely = st.columns([3, 1])  # the chance stands below the price it belongs to
+    draw = {"worse": verdict.warning, "no": verdict.info, "better": verdict.success}
     draw[forecast.skill.verdict.split()[0]](verdict_sentence(forecast.skill))
+    with likely:
+        show_chance(forecast, settings)
     st.plotly_chart(
         forecast_chart(forecast),
         config={"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d"]},
         alt=f"Forecast of {forecast.ticker} with its 80 and 95 per cent bands; table below",
     )
+
+
+def show_chance(forecast: ForecastOut, settings: Settings) -> None:
+    """How likely the last of the sessions ends above the last close; the page stands without it."""
+    ticker, steps, close = forecast.ticker, forecast.prediction_steps, forecast.last_close
+    try:
+        likely = load_probability(settings.api_url, ticker, steps, "above", close)
+    except ForecastingError as error:
+        st.caption(f"The chance of being above the last close is not known: {error}")
+        return
+    note = f"on {long_date(likely.date)}, {likely.paths:,} paths"
+    figure("Chance above last close", chance(likely.probability), note)
 
 
 def figure(label: str, value: str, note: str) -> None:
@@ -228,12 +256,12 @@ def show_command(url: str) -> None:
     st.code(f"curl '{url}'", language="bash", wrap_lines=True)
 
 
-def show_model_of(ticker: str, settings: Settings) -> None:
+def show_model_of(forecast: ForecastOut, settings: Settings) -> None:
     """The published model: who it is, what it learnt from, how it scored."""
     try:
-        model = load_model(settings.api_url, ticker)
+        model = load_model(settings.api_url, forecast.ticker)
     except ForecastingError as error:
-        st.error(str(error))
+        (st.info if forecast.cold_start else st.error)(str(error))  # none yet is no trouble there
         return
     show_card(model)
     show_scores(model.card.scores)

@@ -52,6 +52,13 @@ def verdict_sentence(skill: SkillOut) -> str:
     return f"Over the held-out sessions this model {said[skill.verdict]} {direction}"
 
 
+def chance(probability: float) -> str:
+    """A probability as a whole percentage; what is never certain is not shown as 0 or 100 %."""
+    if probability < 0.01:
+        return "under 1 %"
+    return "over 99 %" if probability > 0.99 else f"{100 * probability:.0f} %"
+
+
 def band_at(forecast: ForecastOut, n: int) -> str:
     """The 80 % band of the n-th session."""
     if "80" not in forecast.intervals:

@@ -13,15 +13,19 @@ from datetime import UTC, date, datetime, timedelta
 from app import create_app
 from contracts import (
     Band,
+    BaseIdentity,
     Calibration,
     Champion,
     DriftVerdict,
+    Event,
     FeatureDrift,
     Forecast,
     ForecastingError,
     ModelCard,
     ModelIdentity,
+    NoChampion,
     NoDriftCheck,
+    Probability,
     Provenance,
     Skill,
     Span,
@@ -37,6 +41,24 @@ SKILL = Skill(
     direction_accuracy=0.53,
     p_value=0.0004,
     verdict="worse than the last price",
+    crps_ratio=0.97,
+    crps_p_value=0.02,
+)
+OWN = ModelIdentity(
+    version="3",
+    bundle=BUNDLE,
+    recipe="mlops_64_64_32",
+    trained_at=TRAINED_AT,
+    trained_through=AS_OF,
+)
+COLD = ModelIdentity(
+    version="2023-12-29",
+    bundle="pretrained/2023-12-29",
+    recipe="pooled_direct",
+    trained_at=TRAINED_AT,
+    trained_through=date(2023, 12, 29),
+    mode="direct",
+    cold_start=True,
 )
 FILE = Provenance(
     source="file",
@@ -75,13 +97,39 @@ def make_forecast(
         last_mid=272.72,
         last_close=271.86,
         provenance=data,
-        model=ModelIdentity(
-            version="3",
-            bundle=BUNDLE,
-            recipe="mlops_64_64_32",
-            trained_at=TRAINED_AT,
-            trained_through=AS_OF,
-        ),
+        model=OWN,
+        skill=SKILL,
+    )
+
+
+def make_probability(
+    ticker: str = "AAPL",
+    steps: int = 30,
+    event: Event = "above",
+    level: float = 300.0,
+    data: Provenance = FILE,
+) -> Probability:
+    """What a random walk from 272 dollars would say, never quite certain."""
+    away = (math.log(level) - math.log(272.72)) / (0.02 * math.sqrt(2 * steps))
+    chances = {
+        "above": 0.5 * math.erfc(away),
+        "below": 0.5 * math.erfc(-away),
+        "touch": math.erfc(abs(away)),
+    }
+    return Probability(
+        ticker=ticker,
+        currency="USD",
+        as_of=AS_OF,
+        date=sessions(steps)[-1],
+        steps=steps,
+        event=event,
+        level=level,
+        probability=min(max(chances[event], 0.0005), 0.9995),
+        paths=1000,
+        last_mid=272.72,
+        last_close=271.86,
+        provenance=data,
+        model=OWN,
         skill=SKILL,
     )
 
@@ -114,10 +162,19 @@ def make_champion(ticker: str = "AAPL") -> Champion:
         validation=Span(first=date(2024, 4, 2), last=date(2024, 10, 15), rows=137),
         test=Span(first=date(2024, 10, 16), last=AS_OF, rows=304),
         data=FILE,
-        calibration=Calibration(origins=120, widths={"80": (0.015, None), "95": (0.027, None)}),
+        calibration=Calibration(
+            origins=120,
+            levels=(0.1, 0.5, 0.9),
+            quantiles=((-1.3, 0.0, 1.2), (-1.4, 0.1, 1.3), None),
+            pooled=0.25,
+        ),
         scores=scores,
         skill=SKILL,
         parity=2e-7,
+        base=BaseIdentity(
+            name="2023-12-29", trained_through=date(2023, 12, 29), tickers=95, shipped=True
+        ),
+        shrinkage=0.35,
         versions={"tensorflow": "2.21.0"},
         git_revision="0123456",
         run_id="9c1185a5c5e9fc54612808977ee8f548",
@@ -159,16 +216,27 @@ class FakeDesk:
     reasons: Mapping[str, ForecastingError | None] = field(default_factory=lambda: {"AAPL": None})
     source: Provenance = FILE
     checked: bool = True
+    cold: bool = False  # no ticker has a model of its own
     asked: list[tuple[str, int, bool]] = field(default_factory=list)
+    weighed: list[tuple[str, int, Event, float]] = field(default_factory=list)
     closed: bool = False
 
     def forecast(self, ticker: str, steps: int, smoothing: bool) -> Forecast:
         self.asked.append((ticker, steps, smoothing))
         self._look_up(ticker)
-        return make_forecast(ticker, steps, smoothing, self.source)
+        forecast = make_forecast(ticker, steps, smoothing, self.source)
+        return replace(forecast, model=COLD) if self.cold else forecast
+
+    def probability(self, ticker: str, steps: int, event: Event, level: float) -> Probability:
+        self.weighed.append((ticker, steps, event, level))
+        self._look_up(ticker)
+        probability = make_probability(ticker, steps, event, level, self.source)
+        return replace(probability, model=COLD) if self.cold else probability
 
     def champion(self, ticker: str) -> Champion:
         self._look_up(ticker)
+        if self.cold:
+            raise NoChampion(ticker)
         return make_champion(ticker)
 
     def tickers(self) -> tuple[str, ...]:
@@ -196,6 +264,11 @@ class FakeDesk:
 def synthetic_desk() -> FakeDesk:
     """Serves invented prices and says so."""
     return FakeDesk(source=replace(FILE, source="synthetic"))
+
+
+def cold_desk() -> FakeDesk:
+    """Has no model of any ticker's own and answers by a base, as it says."""
+    return FakeDesk(cold=True)
 
 
 def stale_desk() -> FakeDesk:

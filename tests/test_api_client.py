@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import httpx
 import pytest
-from fake_desk import make_champion, make_drift, make_forecast
+from fake_desk import make_champion, make_drift, make_forecast, make_probability
 
-from answers import forecast_answer
-from api_client import ForecastClient, forecast_path, wire
+from answers import forecast_answer, probability_answer
+from api_client import ForecastClient, forecast_path, probability_path, wire
 from contracts import NoDriftCheck, ServiceUnavailable
-from schemas import DriftOut, ForecastOut, ModelOut
+from schemas import DriftOut, ForecastOut, ModelOut, ProbabilityOut
 
 BASE = "http://service:8000"
 
@@ -28,6 +28,7 @@ def problem(status: int, code: str, detail: str, **more: object) -> httpx.Respon
 CALLS = {
     "tickers": lambda client: client.tickers(),
     "forecast": lambda client: client.forecast("AAPL", 30, True),
+    "probability": lambda client: client.probability("AAPL", 30, "above", 300.0),
     "model": lambda client: client.model("AAPL"),
     "drift": lambda client: client.drift("AAPL"),
     "ready": lambda client: client.ready(),
@@ -54,7 +55,41 @@ def test_a_forecast_is_asked_for_by_ticker_steps_and_smoothing():
     assert dict(asked[0].params) == {"ticker": "EURUSD=X", "steps": "7", "smoothing": "false"}
 
 
+def test_a_probability_arrives_as_it_was_sent():
+    asked = make_probability("AAPL", 5, "touch", 290.0)
+    sent = probability_answer(asked)
+    received = client_for(httpx.Response(200, json=sent)).probability("AAPL", 5, "touch", 290.0)
+    assert received == ProbabilityOut.of(asked)
+    assert received.model_dump(mode="json") == sent
+
+
+@pytest.mark.parametrize("event", ["above", "below", "touch"])
+@pytest.mark.parametrize("level", [271.86, 1e-7, 1e22])
+def test_a_probability_is_asked_for_by_one_event_and_its_level(event, level):
+    asked: list[httpx.URL] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url)
+        sent = probability_answer(make_probability("EURUSD=X", 7, event, level))
+        return httpx.Response(200, json=sent)
+
+    client_for(answer).probability("EURUSD=X", 7, event, level)
+    assert asked[0].path == "/probability"
+    assert set(asked[0].params) == {"ticker", "steps", event}
+    assert (asked[0].params["ticker"], asked[0].params["steps"]) == ("EURUSD=X", "7")
+    assert float(asked[0].params[event]) == level
+
+
+def test_a_forecast_without_the_new_fields_is_not_believed():
+    sent = forecast_answer(make_forecast("AAPL", 5))
+    del sent["cold_start"]
+    with pytest.raises(ServiceUnavailable, match="same version"):
+        client_for(httpx.Response(200, json=sent)).forecast("AAPL", 5, True)
+
+
 def test_symbols_are_escaped_in_addresses():
+    said = probability_path("^GSPC", 30, "below", 1e22)
+    assert said == "/probability?ticker=%5EGSPC&steps=30&below=1e%2B22"
     assert forecast_path("^GSPC", 30, True) == "/predict?ticker=%5EGSPC&steps=30&smoothing=true"
 
 

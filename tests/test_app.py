@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -13,13 +14,23 @@ from pathlib import Path
 
 import hypothesis
 import pytest
-from fake_desk import BUNDLE, FILE, FakeDesk, make_champion, make_forecast
+from fake_desk import (
+    BUNDLE,
+    COLD,
+    FILE,
+    SKILL,
+    FakeDesk,
+    make_champion,
+    make_forecast,
+    make_probability,
+)
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from starlette.testclient import TestClient
 
 import app as service
-from answers import forecast_answer
+from answers import forecast_answer, forecast_table, probability_answer
 from app import STATUS_OF, create_app
 from config import Settings
 from contracts import (
@@ -29,11 +40,12 @@ from contracts import (
     ForecastingError,
     InvalidTicker,
     LogUnavailable,
+    NoBase,
     NoChampion,
     SourceUnavailable,
     parse_ticker,
 )
-from schemas import ForecastOut, ModelOut
+from schemas import ForecastOut, ModelOut, ProbabilityOut
 
 ROOT = Path(__file__).resolve().parent.parent
 Serve = Callable[..., TestClient]
@@ -77,7 +89,8 @@ def test_a_forecast_has_exactly_the_promised_fields_in_order(serve):
     assert list(answer.json()) == [
         *("ticker", "prediction_steps", "raw_predictions", "smoothed_predictions"),
         *("last_actual_value", "model_path", "last_actual_price", "last_close", "currency"),
-        *("as_of", "dates", "prices", "smoothed_prices", "intervals", "data", "model", "skill"),
+        *("as_of", "mode", "cold_start", "dates", "prices", "smoothed_prices", "intervals"),
+        *("data", "model", "skill"),
     ]
     assert list(answer.json()["intervals"]) == ["80", "95"]
     assert list(answer.json()["intervals"]["80"]) == ["lower", "upper"]
@@ -95,7 +108,8 @@ def test_a_forecast_has_exactly_the_promised_fields_in_order(serve):
     ]
     assert list(answer.json()["model"]) == ["version", "recipe", "trained_at", "trained_through"]
     assert list(answer.json()["skill"]) == [
-        *("baseline", "rmse_ratio", "direction_accuracy", "p_value", "verdict")
+        *("baseline", "rmse_ratio", "direction_accuracy", "p_value", "verdict"),
+        *("crps_ratio", "crps_p_value"),
     ]
 
 
@@ -126,6 +140,41 @@ def test_the_figures_are_those_of_the_desk(serve):
     assert answer["model_path"] == f"models/{BUNDLE}"
 
 
+def test_a_model_of_its_own_is_no_cold_start(serve):
+    answer = serve().get("/predict?ticker=AAPL&steps=1").json()
+    assert (answer["mode"], answer["cold_start"]) == ("recursive", False)
+    assert "cold start" not in forecast_table(make_forecast())
+
+
+@pytest.mark.parametrize("query", ["/predict?ticker=AAPL", "/probability?ticker=AAPL&above=300"])
+def test_a_cold_start_says_so(serve, query):
+    answer = serve(FakeDesk(cold=True)).get(query).json()
+    assert (answer["mode"], answer["cold_start"]) == ("direct", True)
+    assert answer["model"]["trained_through"] == "2023-12-29"
+
+
+def test_the_base_behind_a_cold_start_keeps_its_own_path(serve):
+    answer = serve(FakeDesk(cold=True)).get("/predict?ticker=AAPL&steps=1").json()
+    assert answer["model_path"] == "pretrained/2023-12-29"
+
+
+def test_a_table_says_a_cold_start_in_plain_words():
+    table = forecast_table(replace(make_forecast(), model=COLD))
+    said = [line for line in table.splitlines() if line.startswith("cold start: ")]
+    assert said == [
+        "cold start: AAPL has no model of its own yet, a network of many tickers answers; "
+        "run: python train.py AAPL"
+    ]
+
+
+def test_skill_in_distribution_is_told_or_null(serve):
+    assert serve().get("/predict?ticker=AAPL").json()["skill"]["crps_ratio"] == 0.97
+    unknown = replace(SKILL, crps_ratio=None, crps_p_value=None)
+    answer = ForecastOut.of(replace(make_forecast(), skill=unknown)).model_dump(mode="json")
+    assert answer["skill"]["crps_ratio"] is None
+    assert answer["skill"]["crps_p_value"] is None
+
+
 def test_a_level_without_a_band_has_no_key():
     forecast = make_forecast(steps=2)
     answer = forecast_answer(replace(forecast, bands={"80": forecast.bands["80"]}))
@@ -146,9 +195,10 @@ def test_rounding_never_pushes_a_price_out_of_its_band():
     assert answer["intervals"]["80"] == {"lower": answer["prices"], "upper": answer["prices"]}
 
 
-def test_the_documented_example_is_a_valid_answer(serve):
-    example = serve().get("/openapi.json").json()["components"]["schemas"]["ForecastOut"]["example"]
-    assert ForecastOut.model_validate(example).model_dump(mode="json") == example
+@pytest.mark.parametrize("kind", [ForecastOut, ProbabilityOut])
+def test_the_documented_example_is_a_valid_answer(serve, kind):
+    example = documented(serve)["components"]["schemas"][kind.__name__]["example"]
+    assert kind.model_validate(example).model_dump(mode="json") == example
 
 
 # What is asked of the desk
@@ -243,13 +293,21 @@ def test_a_missing_champion_is_503_with_the_reason(serve):
     assert "has no trained model yet" in answer.json()["detail"]
 
 
+def test_a_missing_base_is_503_in_its_own_words(serve):
+    text = "no base is shipped for 2019-12-31 or earlier; train three tickers first"
+    answer = serve(FakeDesk(failures={"AAPL": NoBase(text)})).get("/predict?ticker=AAPL")
+    assert_problem(answer, 503, "no_base")
+    assert answer.json()["detail"] == text
+
+
 @pytest.mark.parametrize(
     "kind", [BadPrices, BadBundle, SourceUnavailable, LogUnavailable, BadSettings]
 )
 def test_files_addresses_and_passwords_go_to_the_log_only(serve, kind, caplog):
     secret = "/srv/data/AAPL.csv row 7; postgresql://user:hunter2@db/x"
     client = serve(FakeDesk(failures={"AAPL": kind(secret)}))
-    for path in ("/predict?ticker=AAPL", "/models/AAPL", "/drift/AAPL"):
+    paths = ("/predict?ticker=AAPL", "/probability?ticker=AAPL&touch=9", "/models/AAPL")
+    for path in (*paths, "/drift/AAPL"):
         answer = client.get(path)
         assert_problem(answer, 503, kind.code)
         assert "srv" not in answer.text
@@ -273,6 +331,149 @@ def test_a_wrong_method_is_a_problem_that_names_the_right_one(serve):
     answer = serve().post("/predict")
     assert_problem(answer, 405, "method_not_allowed")
     assert answer.headers["allow"] == "GET"
+
+
+# Probabilities
+
+
+def test_a_probability_has_exactly_the_promised_fields_in_order(serve):
+    answer = serve().get("/probability?ticker=AAPL&steps=30&above=300")
+    assert answer.status_code == 200
+    assert list(answer.json()) == [
+        *("ticker", "currency", "as_of", "date", "steps", "event", "level", "probability"),
+        *("paths", "last_actual_price", "last_close", "mode", "cold_start"),
+        *("data", "model", "skill"),
+    ]
+
+
+@pytest.mark.parametrize("event", ["above", "below", "touch"])
+def test_each_event_is_asked_of_the_desk_and_answered(serve, event):
+    desk = FakeDesk()
+    query = {"ticker": "aapl", "steps": 12, event: 260.5}
+    answer = serve(desk).get("/probability", params=query)
+    assert desk.weighed == [("AAPL", 12, event, 260.5)]
+    assert answer.json() == probability_answer(make_probability("AAPL", 12, event, 260.5))
+    assert (answer.json()["event"], answer.json()["level"]) == (event, 260.5)
+    assert answer.json()["date"] == "2026-01-19"
+
+
+def test_a_probability_carries_the_figures_of_the_desk(serve):
+    answer = serve().get("/probability?ticker=AAPL&steps=30&touch=300").json()
+    wanted = make_probability("AAPL", 30, "touch", 300.0)
+    assert answer["probability"] == pytest.approx(wanted.probability, rel=1e-9)
+    assert (answer["last_actual_price"], answer["last_close"]) == (272.72, 271.86)
+    assert (answer["paths"], answer["currency"]) == (1000, "USD")
+    assert answer["skill"] == forecast_answer(make_forecast())["skill"]
+
+
+@pytest.mark.parametrize("configured", ["30", "7"])
+def test_a_probability_has_the_configured_horizon_unless_told(serve, monkeypatch, configured):
+    monkeypatch.setenv("STOCK_PREDICTION_STEPS", configured)
+    desk = FakeDesk()
+    assert serve(desk).get("/probability?ticker=AAPL&below=1").json()["steps"] == int(configured)
+    assert desk.weighed == [("AAPL", int(configured), "below", 1.0)]
+
+
+@pytest.mark.parametrize(
+    "query", ["", "&above=300&below=200", "&above=300&touch=300", "&above=1&below=1&touch=1"]
+)
+def test_a_probability_needs_exactly_one_event(serve, query):
+    desk = FakeDesk()
+    answer = serve(desk).get(f"/probability?ticker=AAPL{query}")
+    assert_problem(answer, 422, "invalid_request")
+    assert "exactly one of above, below and touch" in answer.json()["detail"]
+    assert answer.json()["errors"][0]["loc"] == ["query"]
+    assert desk.weighed == []
+
+
+@pytest.mark.parametrize("event", ["above", "below", "touch"])
+@pytest.mark.parametrize(
+    "price", ["nan", "NaN", "inf", "-inf", "Infinity", "1e400", "0", "-0.0", "-3", "", "many"]
+)
+def test_what_is_no_price_is_refused(serve, event, price):
+    desk = FakeDesk()
+    answer = serve(desk).get("/probability", params={"ticker": "AAPL", event: price})
+    assert_problem(answer, 422, "invalid_request")
+    assert answer.json()["errors"][0]["loc"] == ["query", event]
+    assert desk.weighed == []
+
+
+def test_a_bad_price_beside_a_good_one_is_refused(serve):
+    answer = serve().get("/probability?ticker=AAPL&above=nan&below=200")
+    assert_problem(answer, 422, "invalid_request")
+    assert answer.json()["detail"].startswith("above: ")
+
+
+@pytest.mark.parametrize("price", [5e-324, 1.7976931348623157e308, 300.123456789123])
+def test_a_level_comes_back_as_it_was_asked(serve, price):
+    answer = serve().get("/probability", params={"ticker": "AAPL", "touch": price})
+    assert answer.status_code == 200
+    assert answer.json()["level"] == price
+
+
+@pytest.mark.parametrize("steps", ["0", "91", "1.5", "many", ""])
+def test_a_probability_refuses_steps_outside_1_to_90(serve, steps):
+    answer = serve().get("/probability", params={"ticker": "AAPL", "above": 300, "steps": steps})
+    assert_problem(answer, 422, "invalid_request")
+    assert answer.json()["errors"][0]["loc"] == ["query", "steps"]
+
+
+def test_a_probability_needs_a_symbol(serve):
+    client = serve()
+    assert_problem(client.get("/probability?above=300"), 422, "invalid_request")
+    assert_problem(client.get("/probability?above=300&ticker=../x"), 422, "invalid_ticker")
+
+
+@pytest.mark.parametrize("error", [NoChampion("AAPL"), NoBase("train a second ticker")])
+def test_a_probability_without_a_model_is_503_with_the_reason(serve, error):
+    answer = serve(FakeDesk(failures={"AAPL": error})).get("/probability?ticker=AAPL&above=300")
+    assert_problem(answer, 503, error.code)
+    assert answer.json()["detail"] == str(error)
+
+
+def test_a_probability_of_an_unknown_ticker_is_404(serve):
+    assert_problem(serve().get("/probability?ticker=ZZZZ&above=300"), 404, "unknown_ticker")
+
+
+def test_a_probability_is_never_nan():
+    with pytest.raises(ValueError, match="finite"):
+        probability_answer(replace(make_probability(), last_close=float("nan")))
+
+
+@pytest.mark.parametrize("certain", [0.0, 1.0])
+def test_the_answer_promises_that_nothing_is_certain(certain):
+    answer = probability_answer(make_probability()) | {"probability": certain}
+    with pytest.raises(ValidationError, match="probability"):
+        ProbabilityOut.model_validate(answer)
+
+
+PRICE_TEXTS = st.one_of(st.floats().map(str), st.text(max_size=12), st.integers().map(str))
+
+
+@hypothesis.settings(deadline=None)
+@given(
+    query=st.fixed_dictionaries(
+        {"ticker": st.just("AAPL")},
+        optional={
+            **dict.fromkeys(("above", "below", "touch"), PRICE_TEXTS),
+            "steps": st.integers(-2, 100).map(str),
+        },
+    )
+)
+def test_any_question_is_answered_or_refused_as_documented(query):
+    desk = FakeDesk()
+    app = create_app()
+    app.dependency_overrides[service.get_desk] = lambda: desk
+    app.dependency_overrides[service.get_default_steps] = lambda: 30
+    answer = TestClient(app).get("/probability", params=query)
+    if answer.status_code == 200:
+        (ticker, steps, event, level) = desk.weighed[0]
+        assert answer.json() == probability_answer(make_probability(ticker, steps, event, level))
+        assert math.isfinite(level) and level > 0
+        assert [name for name in ("above", "below", "touch") if name in query] == [event]
+    else:
+        assert_problem(answer, 422, "invalid_request")
+        assert desk.weighed == []
 
 
 # Batches
@@ -331,9 +532,12 @@ def test_a_bad_symbol_in_a_batch_is_named(serve):
 @pytest.mark.parametrize("sent", [b"{", b"\xff\xfe", b""])
 def test_what_is_no_json_is_a_problem(serve, sent):
     headers = {"content-type": "application/json"}
-    answer = serve().post("/predict/batch", content=sent, headers=headers)
+    client = serve()
+    answer = client.post("/predict/batch", content=sent, headers=headers)
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.status_code in (400, 422)
+    route = client.get("/openapi.json").json()["paths"]["/predict/batch"]["post"]
+    assert str(answer.status_code) in route["responses"]
 
 
 # The other routes
@@ -388,6 +592,28 @@ def test_a_model_shows_its_whole_card(serve):
     assert set(answer["card"]) == set(card.__dataclass_fields__)
     assert answer["card"]["scores"]["last_close"] == card.scores["last_close"]
     assert answer["card"]["data"]["sha256"] == FILE.sha256
+    assert answer["card"]["shrinkage"] == 0.35
+
+
+def test_a_card_shows_what_its_bands_are_made_of(serve):
+    assert serve().get("/models/AAPL").json()["card"]["calibration"] == {
+        "origins": 120,
+        "levels": [0.1, 0.5, 0.9],
+        "quantiles": [[-1.3, 0.0, 1.2], [-1.4, 0.1, 1.3], None],
+        "pooled": 0.25,
+    }
+
+
+def test_a_card_names_the_base_it_started_from_or_none(serve):
+    assert serve().get("/models/AAPL").json()["card"]["base"] == {
+        "name": "2023-12-29",
+        "trained_through": "2023-12-29",
+        "tickers": 95,
+        "shipped": True,
+    }
+    champion = make_champion()
+    plain = replace(champion, card=replace(champion.card, base=None))
+    assert json.loads(ModelOut.of(plain).model_dump_json())["card"]["base"] is None
 
 
 def test_why_a_feed_is_quarantined_stays_inside(serve):
@@ -482,6 +708,20 @@ def test_every_route_and_parameter_is_described(serve):
         for operation in operations.values():
             assert operation["summary"] and operation["description"], path
             assert all(row["description"] for row in operation.get("parameters", [])), path
+
+
+def test_a_probability_is_documented_by_name_bound_and_answer(serve):
+    operation = documented(serve)["paths"]["/probability"]["get"]
+    asked = {row["name"]: row for row in operation["parameters"]}
+    assert list(asked) == ["ticker", "steps", "above", "below", "touch"]
+    assert [name for name, row in asked.items() if row["required"]] == ["ticker"]
+    assert {row["in"] for row in asked.values()} == {"query"}
+    for event in ("above", "below", "touch"):
+        assert asked[event]["schema"]["anyOf"][0] == {"type": "number", "exclusiveMinimum": 0}
+        assert "exactly one of `above`, `below` and `touch`" in asked[event]["description"]
+    assert set(operation["responses"]) == {"200", "404", "422", "500", "503"}
+    said = operation["responses"]["200"]["content"]["application/json"]["schema"]
+    assert said == {"$ref": "#/components/schemas/ProbabilityOut"}
 
 
 def test_problems_are_documented_as_problems_only(serve):

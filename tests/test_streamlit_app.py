@@ -15,7 +15,15 @@ import httpx
 import pytest
 import streamlit as st
 from conftest import ROOT
-from fake_desk import FILE, FakeDesk, make_forecast, stale_desk, synthetic_desk
+from fake_desk import (
+    FILE,
+    FakeDesk,
+    cold_desk,
+    make_forecast,
+    make_probability,
+    stale_desk,
+    synthetic_desk,
+)
 from starlette.testclient import TestClient
 from streamlit.testing.v1 import AppTest
 
@@ -92,8 +100,44 @@ def test_the_key_figures_are_those_of_the_service(page, behind):
         "Last close, 31 Dec 2025": "271.86 USD",
         "Next session, 2 Jan 2026": f"{answer.prices[0]:.2f} USD",
         "In 30 sessions, 12 Feb 2026": f"{answer.prices[-1]:.2f} USD",
+        "Chance above last close": "51 %",
     }
     assert shown.metric[3].delta == f"80 % band {band.lower[-1]:.2f} to {band.upper[-1]:.2f}"
+
+
+def test_the_chance_is_asked_at_the_last_close_and_the_horizon(page, behind):
+    desk = FakeDesk()
+    shown = page(behind(desk), ticker="MSFT", steps="45")
+    assert desk.weighed == [("MSFT", 45, "above", 271.86)]
+    wanted = make_probability("MSFT", 45, "above", 271.86)
+    figure = shown.metric[4]
+    assert figure.value == f"{100 * wanted.probability:.0f} %"
+    assert figure.delta == "on 5 Mar 2026, 1,000 paths"
+
+
+def test_generate_asks_for_the_chance_again_too(page, behind):
+    desk = FakeDesk()
+    shown = page(behind(desk)).run()
+    assert len(desk.weighed) == 1
+    shown.button[0].click().run()
+    assert len(desk.weighed) == 2
+
+
+@pytest.mark.parametrize(
+    ("probability", "said"),
+    [
+        (0.0005, "under 1 %"),
+        (0.0099, "under 1 %"),
+        (0.01, "1 %"),
+        (0.137, "14 %"),
+        (0.5, "50 %"),
+        (0.99, "99 %"),
+        (0.9951, "over 99 %"),
+        (0.9995, "over 99 %"),
+    ],
+)
+def test_a_chance_is_never_said_to_be_certain(probability, said):
+    assert wording.chance(probability) == said
 
 
 def test_generate_asks_for_what_was_chosen(page, behind):
@@ -164,6 +208,17 @@ def test_synthetic_prices_cannot_be_overlooked(page, behind):
     shown = page(behind(synthetic_desk()))
     assert "SYNTHETIC PRICES" in shown.error[0].value
     assert "SYNTHETIC PRICES" in shown.get("plotly_chart")[0].proto.spec
+
+
+def test_a_cold_start_is_said_in_plain_words(page, behind):
+    shown = page(behind(cold_desk()))
+    assert "Cold start: no model of its own yet" in everything(shown)
+    assert not shown.error
+    assert "AAPL has no trained model yet" in shown.tabs[1].info[0].value
+
+
+def test_a_model_of_its_own_is_not_called_a_cold_start(page, behind):
+    assert "cold start" not in everything(page(behind(FakeDesk()))).lower()
 
 
 def test_stale_prices_are_marked(page, behind):
@@ -275,7 +330,7 @@ def test_a_service_that_comes_back_is_believed_at_once(page, behind, monkeypatch
     st.cache_resource.clear()  # the pretend wire is chosen when the client is made
     monkeypatch.setattr(api_client, "wire", lambda: httpx.MockTransport(behind(FakeDesk())))
     assert not shown.run().error
-    assert len(shown.metric) == 4
+    assert len(shown.metric) == 5
 
 
 def test_a_missing_model_is_said_and_another_ticker_can_be_chosen(page, behind):
@@ -286,7 +341,7 @@ def test_a_missing_model_is_said_and_another_ticker_can_be_chosen(page, behind):
     shown.selectbox[0].set_value("MSFT")
     shown.button[0].click().run()
     assert not shown.error
-    assert len(shown.metric) == 4
+    assert len(shown.metric) == 5
 
 
 def test_a_broken_bundle_shows_no_path(page, behind):
@@ -301,7 +356,26 @@ def test_trouble_in_one_tab_leaves_the_others(page, behind, path, tab):
     shown = page(lambda request: (sick if path in request.url.path else healthy)(request))
     assert "does not answer; try again later" in shown.tabs[tab].error[0].value
     assert len(shown.error) == 1
+    assert len(shown.metric) == 5
+
+
+@pytest.mark.parametrize("trouble", [LogUnavailable("x"), BadBundle("/srv/models/x: altered")])
+def test_a_page_stands_without_the_chance(page, behind, trouble):
+    healthy, sick = behind(FakeDesk()), behind(FakeDesk(failures={"AAPL": trouble}))
+    shown = page(lambda asked: (sick if "/probability" in asked.url.path else healthy)(asked))
+    assert not shown.exception and not shown.error
     assert len(shown.metric) == 4
+    assert "The chance of being above the last close is not known: The" in texts(shown.caption)
+    assert "/srv" not in everything(shown)
+    assert "is **worse** than" in shown.warning[0].value
+    assert shown.get("plotly_chart")
+
+
+def test_a_page_stands_when_the_wire_breaks_at_the_chance(page, behind):
+    healthy = behind(FakeDesk())
+    shown = page(lambda asked: (refuse if "/probability" in asked.url.path else healthy)(asked))
+    assert not shown.exception and not shown.error
+    assert "is not known: The forecast service at" in texts(shown.caption)
 
 
 def test_a_misspelt_setting_is_named(page, monkeypatch):
