@@ -304,10 +304,17 @@ def summary(outcome: Outcome) -> str:
     place = "champion" if ruling.promoted else "kept, not promoted"
     return (
         f"{outcome.ticker}: version {outcome.version} ({place}: {ruling.reason}); "
-        f"{card.data.source} prices through {card.trained_through}\n"
+        f"{card.data.source} prices through {card.trained_through}{_base_said(card)}\n"
         f"  one-step RMSE {card.skill.rmse_ratio:.2f} times that of repeating the last close over "
         f"{card.test.rows} held-out sessions: {card.skill.verdict}{_bands_said(card)}"
     )
+
+
+def _base_said(card: ModelCard) -> str:
+    if card.base is None:
+        return ""
+    where = "shipped base" if card.base.shipped else "base trained here"
+    return f"; {where} {card.base.name} of {card.base.tickers} tickers"
 
 
 def _bands_said(card: ModelCard) -> str:

@@ -53,6 +53,17 @@ class Project:
             timeout=280,
         )
 
+    def python(self, code: str) -> subprocess.CompletedProcess[str]:
+        """Run `python -c code` there, our modules importable; output is captured."""
+        return subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=self.folder,
+            env=self.environment(PYTHONPATH=str(ROOT)),
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
     @contextmanager
     def serving(self, *command: str, until: str, **more: str) -> Iterator[subprocess.Popen[str]]:
         """A server process that answers `until` before the body runs; stopped afterwards."""
