@@ -24,6 +24,7 @@ EpochListener = Callable[[int, Mapping[str, float]], None]
 
 DEGREES = 5.0  # of freedom of the Student t that standardised errors are taken to follow
 WEIGHT_DECAY = 0.01
+AT_ONCE = 1024  # rows of one forward pass
 HEADS = ("head", "skip")  # the two layers whose sum is the output of a sequence network
 
 
@@ -235,7 +236,9 @@ class LSTMStockModel:
 
     def outputs(self, X: FloatArray) -> FloatArray:
         """Everything the network says at the end of each row: (n, length, inputs) -> (n, m)."""
-        said = self.model.predict(np.asarray(X, dtype="float32"), verbose=0)
+        rows = np.asarray(X, dtype="float32")
+        parts = np.split(rows, range(AT_ONCE, len(rows), AT_ONCE))
+        said = np.concatenate([np.asarray(self.model(part, training=False)) for part in parts])
         return np.asarray(said[:, -1] if said.ndim == 3 else said, dtype=float)
 
     def evaluate(self, X: FloatArray, y: FloatArray) -> dict[str, float]:
