@@ -111,7 +111,12 @@ def base_for(before: date, recipe: Recipe, settings: Settings, kind: Prices) -> 
         if fits(base, recipe):
             return base
     except BadBundle:
-        log.info("base_trained name=%s tickers=%d", name, len(panel.bars))
+        log.warning(
+            "no shipped base ends by %s: training one from %d tickers here through %s",
+            before,
+            len(panel.bars),
+            panel.through,
+        )
     return train_base(panel, recipe, settings.seed, folder)
 
 

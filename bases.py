@@ -22,7 +22,7 @@ from config import Settings
 from contracts import BadBundle, BaseCard, BaseIdentity, FloatArray, ModelCard
 from inference import Network, TrainedModel
 from model_store import CARD, NETWORK, TEMPLATES, WEIGHTS, fill, verify
-from recipes import Recipe, find_recipe
+from recipes import Recipe
 
 log = logging.getLogger(__name__)
 
@@ -101,22 +101,28 @@ def read_base(folder: Path, *, shipped: bool) -> Base:
     return Base(folder, card, shipped)
 
 
-def newest_base(settings: Settings, recipe: Recipe, before: date) -> Base | None:
-    """The shipped base that has seen most, but nothing after `before`; None if there is none.
+def shipped_bases(settings: Settings, recipe: Recipe) -> tuple[Base, ...]:
+    """The bases that come with the software, by what they have seen, the newest last.
 
-    One whose network has another shape than the recipe's, or that does not verify, is passed over.
+    One whose network has another shape than the recipe's, or that does not verify, is left out.
     """
     found: list[Base] = []
     folders = settings.pretrained_dir.glob("*/") if settings.pretrained_dir.is_dir() else ()
-    for folder in sorted(folders):
+    for folder in folders:
         try:
             base = read_base(folder, shipped=True)
         except BadBundle as error:
             log.warning("base_set_aside name=%s reason=%s", folder.name, error)
             continue
-        if base.card.trained_through <= before and fits(base, recipe):
+        if fits(base, recipe):
             found.append(base)
-    return max(found, key=lambda base: base.card.trained_through, default=None)
+    return tuple(sorted(found, key=lambda base: base.card.trained_through))
+
+
+def newest_base(settings: Settings, recipe: Recipe, before: date) -> Base | None:
+    """The shipped base that has seen most, but nothing after `before`; None if there is none."""
+    found = [b for b in shipped_bases(settings, recipe) if b.card.trained_through <= before]
+    return found[-1] if found else None
 
 
 def pool_of(card: ModelCard, settings: Settings) -> Pool | None:
@@ -137,11 +143,6 @@ def pool_of(card: ModelCard, settings: Settings) -> Pool | None:
 def fits(base: Base, recipe: Recipe) -> bool:
     """Whether the recipe's network can hold the base's weights."""
     return {name: base.card.recipe.get(name) for name in recipe.shape} == recipe.shape
-
-
-def cold_start_base(settings: Settings, as_of: date) -> Base | None:
-    """The base that answers for a ticker without a model of its own."""
-    return newest_base(settings, find_recipe("panel"), as_of)
 
 
 def write_base(folder: Path, files: Mapping[str, Path | bytes], *, shipped: bool) -> Base:

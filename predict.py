@@ -10,14 +10,13 @@ import json
 import sys
 import threading
 from collections.abc import Mapping
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from answers import forecast_answer, forecast_table
-from bases import cold_start_base
+from bases import shipped_bases
 from config import Settings, get_settings
 from contracts import (
     BadBundle,
@@ -41,6 +40,7 @@ from features import exponential_average, normalise, trailing_extremes
 from forecast_log import ForecastLog
 from inference import Network, TrainedModel
 from model_store import NETWORK, ModelStore, Published, read_card
+from recipes import find_recipe
 from serving import Served, check_match, make_forecast, make_probability
 
 
@@ -123,7 +123,7 @@ class ForecastDesk:
         self._store = ModelStore(settings.models_dir)
         self._log = ForecastLog(settings.database_url)
         self._loaded: dict[str, tuple[object, Published, Served]] = {}
-        self._bases: dict[date, Served | None] = {}
+        self._bases: tuple[Served, ...] | None = None  # read when first needed, the newest last
         self._loading = threading.Lock()
         self._refresher = refresher(settings)
 
@@ -228,12 +228,13 @@ class ForecastDesk:
         """The newest base that has seen nothing later; none for invented prices."""
         if prices.provenance.source == "synthetic":
             return None
-        as_of = prices.provenance.last_session
         with self._loading:
-            if as_of not in self._bases:
-                base = cold_start_base(self.settings, as_of)
-                self._bases = {as_of: Served.of_base(base) if base else None}
-            return self._bases[as_of]
+            if self._bases is None:
+                shipped = shipped_bases(self.settings, find_recipe("panel"))
+                self._bases = tuple(Served.of_base(base) for base in shipped)
+        as_of = prices.provenance.last_session
+        usable = [b for b in self._bases if b.identity.trained_through <= as_of]
+        return usable[-1] if usable else None
 
     def _champion(self, ticker: str) -> tuple[Published, Served] | None:
         try:

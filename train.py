@@ -266,6 +266,8 @@ def parameters(data: Prepared, recipe: Recipe, settings: Settings) -> dict[str, 
         "data_last_session": provenance.last_session,
         "data_rows": len(data.bars),
         "data_stale": provenance.stale,
+        "git_revision": git_revision() or "unknown",
+        "versions": " ".join(f"{name}={version}" for name, version in library_versions().items()),
     }
 
 

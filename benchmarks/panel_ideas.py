@@ -3,9 +3,9 @@
 `python benchmarks/panel_ideas.py FOLDER [IDEA ...]`: FOLDER holds one CSV per ticker. Fitted to
 the tickers of folds 3 to 9 through 2022, scored on those of fold 2 from 2023-01-03 to 2024-09-30;
 folds 0 and 1 and everything later are not read. One line per idea: one-step RMSE over the last
-close's (mean over tickers) with the correction whole, halved and quartered; the slope of what came on what was
-said; and the mean of log scale + 3 log(1 + error^2 / 5) one, five and thirty sessions ahead (the
-likelihood of the bands' shape, smaller is better).
+close's (mean over tickers) with the correction whole, halved and quartered; the slope of what
+came on what was said; and the mean of log scale + 3 log(1 + error^2 / 5) one, five and thirty
+sessions ahead (the likelihood of the bands' shape, smaller is better).
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ MAY_IMPORT = {
     | {"bands", "calendars", "features"}
     | {"data_pipeline", "inference", "model_store", "bases"},
     "predict": WORDS
-    | {"config", "answers", "features", "serving"}
+    | {"config", "answers", "features", "recipes", "serving"}
     | {"data_pipeline", "inference", "model_store", "bases", "forecast_log"},
     "fitting": WORDS | {"features", "panel", "bands", "recipes", "model", "bases"},
     "base_training": WORDS

@@ -129,6 +129,7 @@ def test_the_run_can_be_compared_in_mlflow(panel_project):
     assert (
         run.data.tags.items() >= {"recipe": "panel", "mode": "direct", "base": "2023-12-29"}.items()
     )
+    assert run.data.params.keys() >= {"data_sha256", "seed", "git_revision", "versions"}
     assert run.data.metrics.keys() >= {"crps_ratio", "crps_p_value", "rmse_ratio", "shrinkage"}
 
 
