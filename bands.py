@@ -84,14 +84,16 @@ def calibrate(errors: FloatArray, pool: Pool | None = None, memory: int = MEMORY
     """
     rows: list[tuple[float, ...] | None] = []
     for step in range(1, errors.shape[1] + 1):
-        known = errors[np.isfinite(errors[:, step - 1]), step - 1]
+        known = errors[~np.isnan(errors[:, step - 1]), step - 1]
         try:
             own = finite_sample_quantiles(known[-memory:])
         except NotEnoughHistory:
             rows.append(None)
             continue
         found = pool.mixed(own, step) if pool else own
-        rows.append(tuple(float(value) for value in found))
+        # wrong by any width too often: no band, rather than one of the forecasts that went well
+        whole = bool(np.isfinite(found).all())
+        rows.append(tuple(float(value) for value in found) if whole else None)
     return Calibration(
         origins=min(memory, len(errors)),
         levels=LEVELS,
@@ -154,7 +156,7 @@ def templates(errors: FloatArray, calibration: Calibration, memory: int = MEMORY
     dependence between steps, and their quantiles at each step are those of the bands.
     """
     whole = errors[np.isfinite(errors).all(axis=1)][-memory:]
-    if len(whole) < LEAST_ERRORS:
+    if len(whole) < LEAST_ERRORS or any(row is None for row in calibration.quantiles):
         return np.empty((0, errors.shape[1]))
     rows = np.empty_like(whole)
     for step, row in enumerate(calibration.quantiles):

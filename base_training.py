@@ -93,8 +93,9 @@ def base_for(before: date, recipe: Recipe, settings: Settings, kind: Prices) -> 
         before: no session after it may have touched the base.
         recipe: whose network it is for.
         settings: where bases and prices are.
-        kind: prices of the job; invented ones are never mixed with real ones, nor
-            differently adjusted ones.
+        kind: prices of the job. A base that is trained here holds only prices of the same
+            adjustment, and invented or real ones, never both; a shipped one, of real prices
+            in units of volatility, serves them all.
 
     Raises:
         NoBase: no ticker with such prices reaches far enough back.

@@ -107,7 +107,7 @@ def shipped_bases(settings: Settings, recipe: Recipe) -> tuple[Base, ...]:
     One whose network has another shape than the recipe's, or that does not verify, is left out.
     """
     found: list[Base] = []
-    folders = settings.pretrained_dir.glob("*/") if settings.pretrained_dir.is_dir() else ()
+    folders = settings.pretrained_dir.glob("[!.]*/") if settings.pretrained_dir.is_dir() else ()
     for folder in folders:
         try:
             base = read_base(folder, shipped=True)

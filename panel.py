@@ -136,10 +136,8 @@ def training_windows(inputs: PanelInputs, target: FloatArray, part: range, burn_
     if block < 1:
         raise NotEnoughHistory(have=part.stop, need=burn_in + WARM_UP + 1)
     starts = [*range(first, part.stop - block, block), part.stop - block]
-    masked = np.full_like(target, np.nan)
-    masked[first : part.stop] = target[first : part.stop]
     x = np.stack([inputs.x[at - burn_in : at + block] for at in starts])
-    y = np.stack([masked[at : at + block] for at in starts])
+    y = np.stack([target[at : at + block] for at in starts])
     if len(starts) > 1:  # the last block overlaps the one before it; no target counts twice
         y[-1, : max(0, starts[-2] + block - starts[-1])] = np.nan
     return Windows(x.astype("float32"), y.astype("float32"))

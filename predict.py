@@ -202,7 +202,17 @@ class ForecastDesk:
             served, _ = self._usable(ticker)
         except ForecastingError as error:
             return error
-        return NoChampion(ticker) if served.identity.cold_start else None
+        return self._lacking(ticker) if served.identity.cold_start else None
+
+    def _lacking(self, ticker: str) -> ForecastingError:
+        """Why a base answers where a champion should."""
+        loaded = self._champion(ticker)
+        try:
+            if loaded is not None:
+                check_match(loaded[0], StockDataPipeline(ticker, self.settings).read())
+        except ForecastingError as error:
+            return error
+        return NoChampion(ticker)
 
     def _usable(self, ticker: str) -> tuple[Served, Prices]:
         loaded = self._champion(ticker)
