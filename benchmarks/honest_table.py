@@ -15,7 +15,7 @@ from contracts import ModelCard
 from model_store import ModelStore
 
 NAMES = {
-    "lstm": "LSTM 64-64-32",
+    "lstm": "LSTM `{recipe}`",
     "arima": "ARIMA(5,1,0)",
     "last_mid": "last mid-price",
     "last_close": "**last close**",
@@ -30,7 +30,8 @@ def share(value: float | None) -> str:
 def rows(card: ModelCard) -> list[str]:
     """One table row per model of a card, all on the same held-out sessions."""
     return [
-        f"| {card.ticker} | {label} | {s['rmse']:.2f} | {s['rmse_ratio']:.2f} | {s['mae']:.2f} | "
+        f"| {card.ticker} | {label.format(recipe=card.recipe['name'])} | {s['rmse']:.2f} | "
+        f"{s['rmse_ratio']:.3f} | {s['mae']:.2f} | "
         f"{s['normalised_mse']:.4f} | {share(s['direction_accuracy'])} |"
         for name, label in NAMES.items()
         for s in [card.scores[name]]
