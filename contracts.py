@@ -25,6 +25,7 @@ Verdict = Literal[
 BAR_COLUMNS = ("Date", "Open", "High", "Low", "Close", "Adj Close", "Volume")
 Mode = Literal["recursive", "direct"]  # fed back a step at a time, or every step at once
 Event = Literal["above", "below", "touch"]
+Scaling = Literal["minmax", "zscore"]  # of one series by its own trailing window
 
 QUANTILES = tuple(round(0.05 * i, 2) for i in range(1, 20))  # 0.05, 0.10, ... 0.95
 LEVELS = ("80", "95")  # per cent of outcomes meant to fall inside each band

@@ -28,6 +28,7 @@ from contracts import (
     NotEnoughHistory,
     Prices,
     Provenance,
+    Scaling,
     SourceUnavailable,
     UnknownTicker,
     parse_ticker,
@@ -249,8 +250,10 @@ def training_bars(prices: Prices, start_date: date) -> pd.DataFrame:
     return bars[bars["Date"] >= pd.Timestamp(start_date)].reset_index(drop=True)
 
 
-def training_scale(prices: Prices, settings: Settings, window_size: int) -> features.Scale:
-    """Mid-prices of `training_bars` with the MinMax of the window that ends with each.
+def training_scale(
+    prices: Prices, settings: Settings, window_size: int, scaling: Scaling = "minmax"
+) -> features.Scale:
+    """Mid-prices of `training_bars` with the bounds of the window that ends with each.
 
     Kept as `processed/<ticker>_processed.npz` and made anew whenever the bars, the start date,
     the window or the code of `features` differ, or the file is damaged.
@@ -260,11 +263,12 @@ def training_scale(prices: Prices, settings: Settings, window_size: int) -> feat
         "bars": processed.digest(bars[["Date", "High", "Low"]]),
         "start_date": settings.start_date,
         "window_size": window_size,
+        "scaling": scaling,
     }
 
     def make() -> features.Scale:
         mids = features.mid_price(bars["High"].to_numpy(), bars["Low"].to_numpy())
-        return features.trailing_scale(mids, window_size)
+        return features.trailing_scale(mids, window_size, scaling)
 
     path = settings.data_dir / "processed" / f"{prices.ticker}_processed.npz"
     return processed.kept(path, processed.key_of(facts), make)

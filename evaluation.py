@@ -127,7 +127,7 @@ def prepare(prices: Prices, settings: Settings, recipe: Recipe) -> Prepared:
         NotEnoughHistory: too few bars for the recipe.
     """
     bars = training_bars(prices, settings.start_date)
-    scale = training_scale(prices, settings, recipe.window_size)
+    scale = training_scale(prices, settings, recipe.window_size, recipe.scaling)
     rows = scale.sequences(recipe.unrollings)
     split = split_rows(len(rows.y), recipe.train_test_split, recipe.validation_split)
     return Prepared(prices, bars, scale.mids, rows, split)
@@ -345,7 +345,8 @@ def seen(prices: Prices, settings: Settings, recipe: Recipe) -> dict[str, Rows]:
 
 def _served(prices: Prices, settings: Settings, recipe: Recipe) -> FloatArray:
     """The scaled input that ends with each session, the newest one too."""
-    scale, length = training_scale(prices, settings, recipe.window_size), recipe.unrollings
+    scale = training_scale(prices, settings, recipe.window_size, recipe.scaling)
+    length = recipe.unrollings
     windows = np.lib.stride_tricks.sliding_window_view(scale.mids, length)
     return normalise(windows, scale.lo[length - 1 :, None], scale.hi[length - 1 :, None])
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from contracts import FloatArray, NotEnoughHistory
+from contracts import FloatArray, NotEnoughHistory, Scaling
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,6 +89,24 @@ def trailing_extremes(values: FloatArray, window_size: int) -> tuple[FloatArray,
     return np.asarray(rolling.min()), np.asarray(rolling.max())
 
 
+def trailing_moments(values: FloatArray, window_size: int) -> tuple[FloatArray, FloatArray]:
+    """Mean, and mean plus standard deviation, of the up to `window_size` values ending with each.
+
+    Put into `normalise` for lo and hi they give z-scores. Same shapes as `trailing_extremes`.
+    """
+    rolling = pd.Series(np.asarray(values, dtype=float)).rolling(window_size, min_periods=1)
+    mean = np.asarray(rolling.mean())
+    return mean, mean + np.asarray(rolling.std(ddof=0))
+
+
+def trailing_bounds(
+    values: FloatArray, window_size: int, scaling: Scaling
+) -> tuple[FloatArray, FloatArray]:
+    """The (lo, hi) that `normalise` takes for a scaling, each of shape (T,)."""
+    find = trailing_moments if scaling == "zscore" else trailing_extremes
+    return find(values, window_size)
+
+
 def normalise(values: FloatArray, lo: FloatArray | float, hi: FloatArray | float) -> FloatArray:
     """(value - lo) / (hi - lo), and 0 where hi == lo. Broadcasts like NumPy."""
     span = np.asarray(hi, dtype=float) - lo
@@ -138,23 +156,26 @@ def create_sequences(
     return windows[:, :, np.newaxis], values[sequence_length:]
 
 
-def trailing_scale(mids: FloatArray, window_size: int) -> Scale:
-    """Mid-prices (T,), ascending in time, with the MinMax of the `window_size` ending with each."""
-    return Scale(mids, *trailing_extremes(mids, window_size))
+def trailing_scale(mids: FloatArray, window_size: int, scaling: Scaling = "minmax") -> Scale:
+    """Mid-prices (T,), ascending in time, with the bounds of the `window_size` ending with each."""
+    return Scale(mids, *trailing_bounds(mids, window_size, scaling))
 
 
-def scaled_sequences(mid: FloatArray, sequence_length: int, window_size: int) -> Sequences:
+def scaled_sequences(
+    mid: FloatArray, sequence_length: int, window_size: int, scaling: Scaling = "minmax"
+) -> Sequences:
     """Pairs of which each is scaled, target included, by the window ending at its last input.
 
     Args:
         mid: shape (T,), mid-prices, ascending in time.
         sequence_length: mids in one input.
-        window_size: mids the MinMax looks back over.
+        window_size: mids the scale looks back over.
+        scaling: by minimum and maximum, or by mean and standard deviation.
 
     Raises:
         NotEnoughHistory: T <= sequence_length.
     """
-    return trailing_scale(mid, window_size).sequences(sequence_length)
+    return trailing_scale(mid, window_size, scaling).sequences(sequence_length)
 
 
 def split_rows(count: int, train_share: float, validation_share: float) -> Split:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from bands import Outlook
-from contracts import FloatArray, NotEnoughHistory
+from contracts import FloatArray, NotEnoughHistory, Scaling
 from features import denormalise, mid_price, normalise, scaled_sequences
 from panel import WARM_UP, PanelInputs, inputs_of_levels, panel_inputs, scale_at
 
@@ -72,6 +72,7 @@ class TrainedModel:
         self.mode = str(recipe.get("mode", "recursive"))
         self.length = int(recipe["unrollings"])
         self.window_size = int(recipe["window_size"])
+        self.scaling: Scaling = "zscore" if recipe.get("scaling") == "zscore" else "minmax"
         self.horizons = tuple(int(step) for step in recipe.get("horizons", (1,)))
 
     @property
@@ -99,7 +100,8 @@ class TrainedModel:
 
     def _recursive(self, mids: FloatArray, origins: np.ndarray, steps: int) -> Outlook:
         # one more value, never looked at: the newest origin has no target yet
-        rows = scaled_sequences(np.append(mids, mids[-1]), self.length, self.window_size)
+        wider = np.append(mids, mids[-1])
+        rows = scaled_sequences(wider, self.length, self.window_size, self.scaling)
         at = origins - int(rows.last[0])
         lo, hi = rows.lo[at][:, None], rows.hi[at][:, None]
         scaled = normalise(rows.windows[at], lo[..., None], hi[..., None])

@@ -104,6 +104,8 @@ def _layer(recipe: Recipe, layer: Layer, *, return_sequences: bool) -> Any:
     kind, size = layer[0], recipe.size(layer[1])
     if kind == "lstm":
         return keras.layers.LSTM(int(size), return_sequences=return_sequences)
+    if kind == "batchnorm":
+        return keras.layers.BatchNormalization()
     if kind == "dropout":
         return keras.layers.Dropout(size)
     return keras.layers.Dense(int(size), activation=layer[2] if len(layer) > 2 else None)
@@ -135,12 +137,7 @@ class LSTMStockModel:
             keras.callbacks.EarlyStopping(
                 monitor="val_loss", patience=recipe.patience, restore_best_weights=True
             ),
-            keras.callbacks.ReduceLROnPlateau(
-                monitor="val_loss",
-                factor=recipe.lr_factor,
-                patience=recipe.lr_patience,
-                min_lr=recipe.lr_floor,
-            ),
+            self._schedule(),
         ]
         if model_path is not None:
             path = str(model_path)
@@ -153,6 +150,21 @@ class LSTMStockModel:
                 )
             )
         return callbacks
+
+    def _schedule(self) -> Any:
+        recipe = self.recipe
+        if recipe.lr_schedule == "step":
+            return keras.callbacks.LearningRateScheduler(
+                lambda epoch, _: (
+                    recipe.learning_rate * recipe.lr_step_factor ** (epoch // recipe.lr_step_epochs)
+                )
+            )
+        return keras.callbacks.ReduceLROnPlateau(
+            monitor="val_loss",
+            factor=recipe.lr_factor,
+            patience=recipe.lr_patience,
+            min_lr=recipe.lr_floor,
+        )
 
     def train(  # noqa: PLR0913 - the specification's signature
         self,

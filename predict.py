@@ -36,7 +36,7 @@ from contracts import (
     parse_ticker,
 )
 from data_pipeline import StockDataPipeline, refresher
-from features import exponential_average, normalise, trailing_extremes
+from features import exponential_average, normalise, trailing_bounds
 from forecast_log import ForecastLog
 from inference import Network, TrainedModel
 from model_store import NETWORK, ModelStore, Published, read_card
@@ -98,7 +98,8 @@ class StockPredictor:
         length, window = self.model.length, self.model.window_size
         if len(mids) < length:
             raise NotEnoughHistory(have=len(mids), need=length)
-        lo, hi = (float(side[-1]) for side in trailing_extremes(mids[-window:], window))
+        bounds = trailing_bounds(mids[-window:], window, self.model.scaling)
+        lo, hi = (float(side[-1]) for side in bounds)
         return normalise(mids[-length:], lo, hi), lo, hi
 
     def generate_predictions(self, steps: int = 30, apply_smoothing: bool = True) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
-from contracts import Mode, UnknownRecipe
+from contracts import Mode, Scaling, UnknownRecipe
 
 Layer = tuple[str | int | float, ...]
 
@@ -19,6 +19,28 @@ STACKED: tuple[Layer, ...] = (
     ("lstm", "lstm_units_2"),
     ("dense", "dense_units", "relu"),
     ("dropout", "dropout_rate"),
+    ("dense", 1),
+)
+
+# Of the published systems beside the specification's.
+BATCHNORM: tuple[Layer, ...] = (
+    *(("lstm", "units"), ("batchnorm", 0), ("dropout", "dropout_1")),
+    *(("lstm", "units"), ("batchnorm", 0), ("dropout", "dropout_2")),
+    ("dense", 1),
+)
+LINEAR_FIRST: tuple[Layer, ...] = (
+    ("dense", "dense_units", "relu"),  # of each day by itself
+    ("lstm", "units"),
+    ("lstm", "units"),
+    ("dropout", "dropout_1"),
+    ("dense", 1),
+)
+PLAIN: tuple[Layer, ...] = (
+    *(("lstm", "lstm_units_1"), ("lstm", "lstm_units_2"), ("dense", "dense_units"), ("dense", 1)),
+)
+TWO_DROPOUTS: tuple[Layer, ...] = (
+    *(("lstm", "units"), ("dropout", "dropout_1")),
+    *(("lstm", "units"), ("dropout", "dropout_2")),
     ("dense", 1),
 )
 
@@ -46,6 +68,10 @@ class Recipe:
     lstm_units_2: int = 64
     dense_units: int = 32
     dropout_rate: float = 0.5
+    units: int = 64  # for recipes with layers of one size
+    dropout_1: float = 0.2
+    dropout_2: float = 0.2
+    scaling: Scaling = "minmax"  # of `minmax` inputs, each by its own trailing window
     inputs: Literal["minmax", "panel"] = "minmax"  # features.scaled_sequences, panel.panel_inputs
     mode: Mode = "recursive"
     horizons: tuple[int, ...] = (1,)  # steps ahead that the network speaks of
@@ -54,6 +80,9 @@ class Recipe:
     batch_size: int = 32
     epochs: int = 50
     patience: int = 10  # epochs without a better validation loss before stopping
+    lr_schedule: Literal["plateau", "step"] = "plateau"
+    lr_step_epochs: int = 40  # of the step schedule: after so many, times `lr_step_factor`
+    lr_step_factor: float = 0.1
     lr_factor: float = 0.5  # learning-rate reduction on a plateau
     lr_patience: int = 5
     lr_floor: float = 1e-7
@@ -99,6 +128,43 @@ RECIPES: dict[str, Recipe] = {
             description="Mid-price on a trailing MinMax, LSTM 64 + LSTM 64 + Dense 32, dropout 0.5",
         ),
         Recipe(
+            name="lstm50_batchnorm",
+            description="Two blocks of LSTM 50 + BatchNormalization + Dropout 0.2, 60 sessions, "
+            "split 70/15/15",
+            layers=BATCHNORM,
+            unrollings=60,
+            units=50,
+            train_test_split=0.85,
+            validation_split=0.15 / 0.85,
+        ),
+        Recipe(
+            name="linear_lstm_zscore",
+            description="Z-scores, 20 sessions, Dense 32 relu + two LSTM 32 + Dropout 0.2, "
+            "Adam 0.01 falling by steps",
+            layers=LINEAR_FIRST,
+            scaling="zscore",
+            unrollings=20,
+            units=32,
+            learning_rate=0.01,
+            batch_size=64,
+            epochs=100,
+            patience=100,
+            lr_schedule="step",
+        ),
+        Recipe(
+            name="lstm64_dense32",
+            description="LSTM 64 + LSTM 64 + Dense 32 + Dense 1, no dropout",
+            layers=PLAIN,
+        ),
+        Recipe(
+            name="tuned_lstm",
+            description="Two LSTM with dropouts, sizes as a search found them: 100, 0.3, 0.3",
+            layers=TWO_DROPOUTS,
+            units=100,
+            dropout_1=0.3,
+            dropout_2=0.3,
+        ),
+        Recipe(
             name="panel",
             description="Bars in volatility units, LSTM 64 + LSTM 64 + Dense 32 of many tickers, "
             "fitted to one; a shrunken correction to the last close, and its expected error",
@@ -119,7 +185,7 @@ RECIPES: dict[str, Recipe] = {
 
 
 # What makes a recipe that recipe; no setting changes it.
-FIXED = {"name", "description", "layers", "inputs", "mode", "horizons", "loss"}
+FIXED = {"name", "description", "layers", "inputs", "scaling", "mode", "horizons", "loss"}
 
 
 def find_recipe(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe:

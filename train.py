@@ -7,6 +7,7 @@ named; `--missing` only those without a champion that fits their prices.
 from __future__ import annotations
 
 import argparse
+import itertools
 import logging
 import os
 import signal
@@ -59,7 +60,7 @@ from model_store import (
     card_json,
 )
 from panel import panel_inputs
-from recipes import Recipe, find_recipe
+from recipes import RECIPES, Recipe, find_recipe
 from referee import Ruling, judge
 from registry import Registry, TrainingRun
 from versions import git_revision, library_versions
@@ -290,9 +291,11 @@ def lacking(tickers: tuple[str, ...], settings: Settings) -> tuple[str, ...]:
     )
 
 
-def train_all(tickers: tuple[str, ...], settings: Settings, recipe: Recipe) -> Iterator[Trial]:
-    """Train each ticker in turn; a failed one costs only itself."""
-    for ticker in tickers:
+def train_all(
+    tickers: tuple[str, ...], settings: Settings, recipes: tuple[Recipe, ...]
+) -> Iterator[Trial]:
+    """Train each ticker in turn, by each recipe; a failed one costs only itself."""
+    for ticker, recipe in itertools.product(tickers, recipes):
         try:
             prices = StockDataPipeline(ticker, settings).load()
             yield ticker, MLflowTrainer(ticker, settings).run(prices, recipe)
@@ -305,7 +308,8 @@ def summary(outcome: Outcome) -> str:
     card, ruling = outcome.card, outcome.ruling
     place = "champion" if ruling.promoted else "kept, not promoted"
     return (
-        f"{outcome.ticker}: version {outcome.version} ({place}: {ruling.reason}); "
+        f"{outcome.ticker}: {card.recipe['name']}, version {outcome.version} "
+        f"({place}: {ruling.reason}); "
         f"{card.data.source} prices through {card.trained_through}{_base_said(card)}\n"
         f"  one-step RMSE {card.skill.rmse_ratio:.2f} times that of repeating the last close over "
         f"{card.test.rows} held-out sessions: {card.skill.verdict}{_bands_said(card)}"
@@ -332,22 +336,22 @@ def main(argv: list[str] | None = None) -> int:
         settings = get_settings()
         logging.basicConfig(level=settings.log_level, format=LOG_FORM)
         tickers = _chosen_tickers(arguments) or settings.tickers
-        recipe = _chosen_recipe(arguments, settings)
+        recipes = _chosen_recipes(arguments, settings)
         if arguments.base:
-            print(_base(tickers, recipe, settings))
+            print(_base(tickers, recipes[0], settings))
             return 0
         wanted = lacking(tickers, settings) if arguments.missing else tickers
         failed = []
-        for ticker, result in train_all(wanted, settings, recipe):
+        for ticker, result in train_all(wanted, settings, recipes):
             print(_line(ticker, result), flush=True)
             failed += [ticker] if isinstance(result, ForecastingError) else []
     except ForecastingError as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 2
     if failed:
-        print(f"train.py: failed: {' '.join(failed)}", file=sys.stderr)
+        print(f"train.py: failed: {' '.join(dict.fromkeys(failed))}", file=sys.stderr)
     if arguments.stay:
-        _stay(tickers, settings, recipe)
+        _stay(tickers, settings, recipes)
     return 1 if failed else 0
 
 
@@ -360,7 +364,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--epochs", type=int, help="at most so many epochs (default STOCK_EPOCHS)")
     parser.add_argument("--batch-size", type=int, help="rows per step (default STOCK_BATCH_SIZE)")
-    parser.add_argument("--recipe", help="named recipe (default STOCK_RECIPE)")
+    wish = parser.add_mutually_exclusive_group()
+    wish.add_argument("--recipe", help="named recipe (default STOCK_RECIPE)")
+    wish.add_argument("--all-recipes", action="store_true", help="by every recipe, one run each")
     parser.add_argument(
         "--missing", action="store_true", help="only tickers without a champion for their prices"
     )
@@ -400,21 +406,25 @@ def _base(tickers: tuple[str, ...], recipe: Recipe, settings: Settings) -> str:
     )
 
 
-def _chosen_recipe(arguments: argparse.Namespace, settings: Settings) -> Recipe:
+def _chosen_recipes(arguments: argparse.Namespace, settings: Settings) -> tuple[Recipe, ...]:
     """Flags win over settings; both are held to the settings' ranges."""
     flags = {
         name: value
         for name in ("epochs", "batch_size", "recipe")
         if (value := getattr(arguments, name)) is not None
     }
-    return recipe_of(with_flags(settings, flags))
+    settings = with_flags(settings, flags)
+    if not arguments.all_recipes:
+        return (recipe_of(settings),)
+    given = {name: getattr(settings, name) for name in settings.model_fields_set}
+    return tuple(find_recipe(name, given) for name in RECIPES)
 
 
 def _line(ticker: str, result: Outcome | ForecastingError) -> str:
     return f"{ticker}: {result}" if isinstance(result, ForecastingError) else summary(result)
 
 
-def _stay(tickers: tuple[str, ...], settings: Settings, recipe: Recipe) -> None:
+def _stay(tickers: tuple[str, ...], settings: Settings, recipes: tuple[Recipe, ...]) -> None:
     """Look every hour, or every minute after a failure, until SIGTERM or SIGINT."""
     leave = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -423,7 +433,7 @@ def _stay(tickers: tuple[str, ...], settings: Settings, recipe: Recipe) -> None:
     while not leave.wait(pause):
         pause = STAY_SECONDS
         try:
-            for ticker, result in train_all(lacking(tickers, settings), settings, recipe):
+            for ticker, result in train_all(lacking(tickers, settings), settings, recipes):
                 log.warning("trained ticker=%s result=%s", ticker, _line(ticker, result))
                 pause = RETRY_SECONDS if isinstance(result, ForecastingError) else pause
         except ForecastingError as error:  # prices away, say: they may come back

@@ -140,7 +140,7 @@ def fit_as_of(ticker: str, bars: pd.DataFrame, base: Base | None, plan: Plan) ->
     """A network fitted on these bars alone."""
     recipe = plan.recipe
     series = Series.of(bars)
-    rows = scaled_sequences(series.mids, recipe.unrollings, recipe.window_size)
+    rows = scaled_sequences(series.mids, recipe.unrollings, recipe.window_size, recipe.scaling)
     split = split_rows(len(rows.y), recipe.train_test_split, recipe.validation_split)
     train, held = split.train, split.validation
     unseen = int(rows.last[split.test][0])

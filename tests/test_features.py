@@ -18,6 +18,7 @@ from features import (
     scaled_sequences,
     split_rows,
     trailing_extremes,
+    trailing_moments,
     windowed_normalize,
 )
 
@@ -45,6 +46,17 @@ def test_mid_price_is_halfway_between_high_and_low():
     np.testing.assert_array_equal(
         mid_price(np.array([3.0, 10.0]), np.array([1.0, 5.0])), [2.0, 7.5]
     )
+
+
+def test_trailing_moments_are_z_scores_of_what_was_known():
+    values = np.random.default_rng(3).normal(50, 5, 120)
+    lo, hi = trailing_moments(values, 30)
+    for at in (0, 10, 29, 119):
+        known = values[max(0, at - 29) : at + 1]
+        expected = (values[at] - known.mean()) / (known.std() or np.inf)
+        assert normalise(values[at : at + 1], lo[at], hi[at])[0] == pytest.approx(
+            expected, abs=1e-9
+        )
 
 
 @pytest.mark.parametrize("window", [1, 7, 30, 2500])

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from contracts import UnknownRecipe
+from features import split_rows
 from recipes import RECIPES, find_recipe
 
 
@@ -19,6 +20,30 @@ def test_the_specifications_recipe_has_the_specifications_numbers():
         5,
         1e-7,
     )
+
+
+PUBLISHED = {  # name: kinds of layers, their numbers, sessions seen, parts of a hundred rows
+    "lstm50_batchnorm": (
+        "lstm batchnorm dropout lstm batchnorm dropout dense",
+        [50, 0, 0.2, 50, 0, 0.2, 1],
+        60,
+        (70, 15, 15),
+    ),
+    "linear_lstm_zscore": ("dense lstm lstm dropout dense", [32, 32, 32, 0.2, 1], 20, (72, 8, 20)),
+    "lstm64_dense32": ("lstm lstm dense dense", [64, 64, 32, 1], 50, (72, 8, 20)),
+    "tuned_lstm": ("lstm dropout lstm dropout dense", [100, 0.3, 100, 0.3, 1], 50, (72, 8, 20)),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_published_systems_recipe_has_its_numbers(name):
+    recipe, (kinds, sizes, length, shares) = find_recipe(name), PUBLISHED[name]
+    assert " ".join(str(layer[0]) for layer in recipe.layers) == kinds
+    assert [recipe.size(layer[1]) for layer in recipe.layers] == sizes
+    assert recipe.unrollings == length
+    split = split_rows(100, recipe.train_test_split, recipe.validation_split)
+    parts = (split.train, split.validation, split.test)
+    assert tuple(part.stop - part.start for part in parts) == shares
 
 
 def test_overrides_replace_fields_and_pass_over_what_is_no_field():
