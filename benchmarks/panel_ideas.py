@@ -33,7 +33,6 @@ from recipes import find_recipe
 
 RECIPE = find_recipe("panel")
 FIT_END, VALID_FROM, VALID_TO = "2022-12-30", "2023-01-03", "2024-09-30"
-ARIMA = "last close and ARIMA"
 L, ops = keras.layers, keras.ops
 Body = Callable[[Any], Any]
 
@@ -241,6 +240,24 @@ def with_arima(found: dict[str, PanelInputs], days: dict[str, pd.DatetimeIndex])
     return " | ".join([*cells, "-", "-", "-"])
 
 
+def constant(
+    found: dict[str, PanelInputs], days: dict[str, pd.DatetimeIndex], middle: Callable[..., Any]
+) -> str:
+    """One correction for every ticker and day: the mean or median move of the fitted years."""
+    years = []
+    for ticker in (t for t in found if fold(t) > 2):
+        end = int(np.searchsorted(days[ticker], pd.Timestamp(FIT_END), side="right"))
+        years.append(targets(found[ticker], (1,), end)[:, 0])
+    move, ratios = float(middle(np.concatenate(years))), []
+    for ticker in (t for t in found if fold(t) == 2):
+        inputs = found[ticker]
+        last = np.flatnonzero((days[ticker] >= VALID_FROM) & (days[ticker] <= VALID_TO))[:-1]
+        came, unit = targets(inputs, (1,), len(inputs.mids))[last, 0], inputs.unit[last]
+        errors = [np.sum(((came - w * move) * unit) ** 2) for w in (1.0, 0.5, 0.25)]
+        ratios.append(np.sqrt(np.array(errors) / np.sum((came * unit) ** 2)))
+    return " | ".join([*(f"{v:.5f}" for v in np.mean(ratios, axis=0)), f"({move:.3f})", *"---"])
+
+
 def main() -> int:
     """Train and judge the ideas that are named, or all."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -292,9 +309,14 @@ def main() -> int:
     }
     print("| idea | whole | half | quarter | slope | 1 | 5 | 30 | s |")
     print("|---|" + "--:|" * 8)
-    for name in arguments.ideas or [*plans, ARIMA]:
+    simple: dict[str, Callable[[], str]] = {
+        "last close and ARIMA": lambda: with_arima(found, days),
+        "the mean move": lambda: constant(found, days, np.nanmean),
+        "the median move": lambda: constant(found, days, np.nanmedian),
+    }
+    for name in arguments.ideas or [*plans, *simple]:
         began = time.monotonic()
-        line = with_arima(found, days) if name == ARIMA else judged(*plans[name](), days)
+        line = simple[name]() if name in simple else judged(*plans[name](), days)
         print(f"| {name} | {line} | {time.monotonic() - began:.0f} |", flush=True)
     return 0
 

@@ -10,11 +10,12 @@ import pytest
 
 import evaluation
 import features
+import leakcheck
 from contracts import NotEnoughHistory
 from data_pipeline import import_file, real_shelf
-from evaluation import find_leak, main
 from generate_synthetic_data import generate_synthetic_stock_data
 from leakage import Rows, first_leak
+from leakcheck import find_leak, main
 from prices.cache import Label
 from recipes import RECIPES
 
@@ -62,7 +63,7 @@ def test_bits_are_compared_not_numbers():
 
 
 def test_the_command_finds_no_leak_in_any_recipe(cached, capsys):
-    assert main(["leakcheck", "aapl", "--days", "12"]) == 0
+    assert main(["aapl", "--days", "12"]) == 0
     assert capsys.readouterr().out == "".join(f"AAPL {name}: no bit differs\n" for name in RECIPES)
 
 
@@ -99,14 +100,14 @@ HONEST = features.trailing_extremes
 @pytest.mark.parametrize("scaler", [whole_history, in_blocks, one_day_ahead])
 def test_a_scaler_that_knows_later_bars_is_caught(cached, monkeypatch, capsys, scaler):
     monkeypatch.setattr(features, "trailing_extremes", scaler)
-    assert main(["leakcheck", "AAPL", "--days", "40"]) == 1
+    assert main(["AAPL", "--days", "40"]) == 1
     assert "AAPL mlops_64_64_32: LEAK: scaled series" in capsys.readouterr().out
 
 
 def test_a_mid_price_smoothed_over_the_next_day_is_caught(cached, monkeypatch, capsys):
     honest = features.mid_price
     monkeypatch.setattr(features, "mid_price", lambda high, low: _centred(honest(high, low)))
-    assert main(["leakcheck", "AAPL"]) == 1
+    assert main(["AAPL"]) == 1
     assert "LEAK: mid-prices" in capsys.readouterr().out
 
 
@@ -121,7 +122,7 @@ def test_drift_features_measured_against_the_whole_sample_are_caught(cached, mon
         table = honest(bars)
         return table.assign(range=table["range"] / table["range"].mean())
 
-    monkeypatch.setattr(evaluation, "daily_features", standardised)
+    monkeypatch.setattr(leakcheck, "daily_features", standardised)
     assert find_leak("AAPL", cached, RECIPE, 3).startswith("drift features")
 
 
@@ -133,9 +134,9 @@ def test_parts_of_the_split_that_overlap_are_caught(cached, monkeypatch):
 
 @pytest.mark.parametrize("wish", [["../x"], ["NONE"], ["AAPL", "--recipe", "soup"]])
 def test_the_command_explains_itself_in_one_line(cached, capsys, wish):
-    assert main(["leakcheck", *wish]) == 2
+    assert main([*wish]) == 2
     told = capsys.readouterr()
-    assert told.out == "" and told.err.startswith("evaluation.py: ") and told.err.count("\n") == 1
+    assert told.out == "" and told.err.startswith("leakcheck.py: ") and told.err.count("\n") == 1
 
 
 def test_too_short_a_history_is_refused(cached):
