@@ -58,6 +58,10 @@ class TrainingRun:
         """A Matplotlib figure as an artifact."""
         self._client.log_figure(self.run_id, figure, name)
 
+    def log_text(self, text: str, name: str) -> None:
+        """A table or a page as an artifact."""
+        self._client.log_text(self.run_id, text, name)
+
     def log_bundle(self, folder: Path) -> None:
         """The whole bundle as the artifact folder `bundle`."""
         self._client.log_artifacts(self.run_id, str(folder), BUNDLE_ARTIFACT)
@@ -97,16 +101,93 @@ class Registry:
 
     @contextmanager
     def run(self, ticker: str, parameters: Mapping[str, object]) -> Iterator[TrainingRun]:
-        """An open run `<ticker>_training` in the ticker's experiment; failed if the body raises."""
+        """An open run `<ticker>_training` in the ticker's experiment; failed if the body raises.
+
+        Below the search that is open in this thread, if one is.
+        """
+        with self._open(ticker, f"{ticker}_training", {}, parameters) as run:
+            yield run
+
+    @contextmanager
+    def search(
+        self, ticker: str, search_id: str, parameters: Mapping[str, object]
+    ) -> Iterator[TrainingRun]:
+        """The open run `<ticker>_search` that trials go below; one begun before goes on.
+
+        Args:
+            ticker: what is searched for.
+            search_id: the same for the same search, and for no other.
+            parameters: the same ones each time.
+        """
+        with self._reached():
+            found = self._runs(ticker, f"tags.search = '{search_id}'")
+        known = found[0].info.run_id if found else None
+        tags = {"search": search_id}
+        with self._open(ticker, f"{ticker}_search", tags, parameters, known) as run:
+            yield run
+
+    @contextmanager
+    def trial(
+        self, ticker: str, number: int, parameters: Mapping[str, object]
+    ) -> Iterator[TrainingRun]:
+        """An open run `<ticker>_trial_<n>` below the open search; failed if the body raises."""
+        tags = {"trial": str(number)}
+        with self._open(ticker, f"{ticker}_trial_{number}", tags, parameters) as run:
+            yield run
+
+    def finished_trials(self, ticker: str, search: TrainingRun) -> set[int]:
+        """Numbers of the trials below a search whose runs ended well."""
+        with self._reached():
+            ended = self._runs(ticker, f"{_below(search.run_id)} and status = 'FINISHED'")
+        return {int(run.data.tags["trial"]) for run in ended if "trial" in run.data.tags}
+
+    def close_left_open(self, ticker: str, search_id: str) -> None:
+        """Mark what a killed process left running as killed: a search and every run below it."""
+        with self._reached():
+            for search in self._runs(ticker, f"tags.search = '{search_id}'"):
+                below = self._runs(ticker, f"{_below(search.info.run_id)} and status = 'RUNNING'")
+                for run in (*below, search):
+                    if run.info.status == "RUNNING":
+                        log.warning("run_left_open run_id=%s marked=KILLED", run.info.run_id)
+                        self._client.set_terminated(run.info.run_id, "KILLED")
+
+    def _runs(self, ticker: str, condition: str) -> list[Any]:
+        """Runs of the ticker's experiment, the oldest first."""
+        found: list[Any] = []
+        token = None
+        while True:
+            page = self._client.search_runs(
+                [self._experiment(ticker)],
+                condition,
+                order_by=["attributes.start_time ASC"],
+                page_token=token,
+            )
+            found += page
+            if not (token := page.token):
+                return found
+
+    @contextmanager
+    def _open(
+        self,
+        ticker: str,
+        name: str,
+        tags: Mapping[str, str],
+        parameters: Mapping[str, object],
+        known: str | None = None,
+    ) -> Iterator[TrainingRun]:
+        """A run that is open while the body runs; one of an earlier process if `known` names it."""
         import mlflow
 
         with self._reached():
-            experiment = self._experiment(ticker)
             active = mlflow.start_run(
-                experiment_id=experiment, run_name=f"{ticker}_training", tags={"ticker": ticker}
+                run_id=known,
+                experiment_id=self._experiment(ticker),
+                run_name=name,
+                nested=True,
+                tags={"ticker": ticker, **tags},
             )
-            mlflow.log_params({name: str(value) for name, value in parameters.items()})
         with self._reached(), active:  # ending the run may fail as well
+            mlflow.log_params({name: str(value) for name, value in parameters.items()})
             yield TrainingRun(self._client, active.info.run_id)
 
     def register(self, run_id: str, ticker: str, tags: Mapping[str, str]) -> str:
@@ -173,6 +254,11 @@ class Registry:
                 f"MLflow at {_public(self._uri)} failed: {str(error).splitlines()[0][:200]}; "
                 "check MLFLOW_TRACKING_URI and that the server or database is up"
             ) from error
+
+
+def _below(run_id: str) -> str:
+    """The condition that selects the runs nested in one."""
+    return f"tags.`mlflow.parentRunId` = '{run_id}'"
 
 
 def _public(uri: str) -> str:

@@ -1,4 +1,4 @@
-"""The backtest's HTML page: tables and plots of forecast rows and scores. Computes no score."""
+"""HTML pages: a backtest's forecast rows and scores, a search's trials. Computes no score."""
 
 from __future__ import annotations
 
@@ -142,3 +142,39 @@ def fans_figure(ticker: str, rows: pd.DataFrame, count: int = 4) -> go.Figure:
             figure.add_scatter(x=x, y=y, mode="lines", row=1, col=column, **look)
     figure.update_yaxes(title_text="mid-price", col=1)
     return figure.update_layout(title=f"{ticker}: fans", template="plotly_white", height=380)
+
+
+def trials_figure(trials: pd.DataFrame, objective: str, title: str) -> go.Figure:
+    """One line a trial through every field's value to its objective (lower is better).
+
+    Args:
+        trials: one row a trial: the fields that were varied, numbers or words, and `objective`;
+            rows without a finite objective are left out.
+        objective: the column that colours the lines, the last axis.
+        title: over the plot.
+    """
+    shown = trials[np.isfinite(trials[objective])]
+    axes = [_axis(name, shown[name]) for name in shown.columns if name != objective]
+    figure = go.Figure()
+    figure.add_parcoords(
+        dimensions=[*axes, _axis(objective, shown[objective])],
+        line={
+            "color": shown[objective],
+            "colorscale": "Viridis",
+            "reversescale": True,
+            "showscale": True,
+        },
+    )
+    return figure.update_layout(title=title, template="plotly_white", height=480)
+
+
+def _axis(name: str, values: pd.Series) -> dict[str, Any]:
+    if pd.api.types.is_numeric_dtype(values):
+        return {"label": name, "values": values}
+    codes, words = pd.factorize(values, sort=True)
+    return {"label": name, "values": codes, "tickvals": [*range(len(words))], "ticktext": words}
+
+
+def trials_page(trials: pd.DataFrame, objective: str, title: str) -> str:
+    """The plot of `trials_figure` as one self-contained HTML page."""
+    return str(trials_figure(trials, objective, title).to_html(include_plotlyjs="inline"))
