@@ -1,5 +1,6 @@
 # make up    set up, train what has no champion, serve API, dashboard and MLflow UI
 # make test  set up, lint, type-check, test
+# make published  set up, fit five published systems again (REAL_DATA_DIR names the folder of prices)
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,10 +11,10 @@ export MLFLOW_PORT ?= 5000
 export STOCK_API_URL ?= http://127.0.0.1:$(API_PORT)
 export STOCK_MLFLOW_URL ?= http://127.0.0.1:$(MLFLOW_PORT)
 
-.PHONY: help install up test test-long lint lock clean
+.PHONY: help install up published test test-long lint lock clean
 
 help:
-	@sed -n 's/^# //p' Makefile | head -2
+	@sed -n 's/^# //p' Makefile | head -3
 
 install: $(VENV)/installed
 
@@ -37,6 +38,9 @@ $(VENV)/installed-dev: $(VENV)/installed requirements/dev.txt
 up: install
 	@train="$(BIN)/python train.py --missing"; $$train || [ $$? -eq 1 ]
 	@$(BIN)/honcho start || [ $$? -eq 130 ]
+
+published: install
+	@$(BIN)/python published.py
 
 lint: $(VENV)/installed-dev
 	@$(BIN)/ruff check .

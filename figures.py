@@ -15,16 +15,20 @@ if TYPE_CHECKING:
 
 
 def history_figure(history: Mapping[str, Sequence[float]], title: str) -> Figure:
-    """Training and validation loss (log scale) and the learning rate by epoch."""
-    figure = _blank(9, 4)
-    loss, rate = figure.subplots(1, 2)
+    """Loss (log scale), MAE where it was watched, and the learning rate, by epoch."""
+    measured = [name for name in ("loss", "mae") if name in history]
+    figure = _blank(4.5 * (len(measured) + 1), 4)
+    panels = figure.subplots(1, len(measured) + 1)
     epochs = range(1, len(history["loss"]) + 1)
-    loss.plot(epochs, history["loss"], label="training")
-    loss.plot(epochs, history["val_loss"], label="validation")
-    loss.set(xlabel="epoch", ylabel="loss, normalised scale", yscale="log", title=title)
-    loss.legend()
-    rate.step(epochs, history["learning_rate"], where="mid")
-    rate.set(xlabel="epoch", ylabel="learning rate", yscale="log")
+    for axes, name in zip(panels, measured, strict=False):
+        axes.plot(epochs, history[name], label="training")
+        axes.plot(epochs, history[f"val_{name}"], label="validation")
+        label = name if name == "loss" else name.upper()
+        axes.set(xlabel="epoch", ylabel=f"{label}, normalised scale", yscale="log")
+        axes.legend()
+    panels[0].set(title=title)
+    panels[-1].step(epochs, history["learning_rate"], where="mid")
+    panels[-1].set(xlabel="epoch", ylabel="learning rate", yscale="log")
     return figure
 
 
@@ -38,6 +42,20 @@ def forecast_figure(
     for name, values in forecasts.items():
         axes.plot(dates, values, linewidth=1, label=name)
     axes.set(xlabel="session", ylabel="price", title=title)
+    axes.legend()
+    figure.autofmt_xdate()
+    return figure
+
+
+def lines_figure(
+    lines: Mapping[str, tuple[np.ndarray, FloatArray]], title: str, ylabel: str = "price, USD"
+) -> Figure:
+    """Labelled lines of (sessions, prices), drawn in their order; a line of one point as a dot."""
+    figure = _blank(8, 4)
+    axes = figure.subplots()
+    for label, (dates, values) in lines.items():
+        axes.plot(dates, values, "o" if len(values) == 1 else "-", linewidth=1, label=label)
+    axes.set(xlabel="session", ylabel=ylabel, title=title)
     axes.legend()
     figure.autofmt_xdate()
     return figure

@@ -340,6 +340,9 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.base:
             print(_base(tickers, recipes[0], settings))
             return 0
+        if arguments.as_published:
+            print("\n".join(_as_published(tickers, recipes, settings)))
+            return 0
         wanted = lacking(tickers, settings) if arguments.missing else tickers
         failed = []
         for ticker, result in train_all(wanted, settings, recipes):
@@ -368,6 +371,11 @@ def _parser() -> argparse.ArgumentParser:
     wish.add_argument("--recipe", help="named recipe (default STOCK_RECIPE)")
     wish.add_argument("--all-recipes", action="store_true", help="by every recipe, one run each")
     parser.add_argument(
+        "--as-published",
+        action="store_true",
+        help="fit a published system with its own, leaking scale; a run to compare, no model",
+    )
+    parser.add_argument(
         "--missing", action="store_true", help="only tickers without a champion for their prices"
     )
     parser.add_argument(
@@ -388,6 +396,16 @@ def _chosen_tickers(arguments: argparse.Namespace) -> tuple[str, ...]:
         if not named:
             raise BadSettings(f"--tickers-file {arguments.tickers_file} names no ticker")
     return tuple(dict.fromkeys(parse_ticker(name) for name in named))
+
+
+def _as_published(
+    tickers: tuple[str, ...], recipes: tuple[Recipe, ...], settings: Settings
+) -> Iterator[str]:
+    """Fit published systems as they were published, to compare with; no version, no champion."""
+    from as_published import run_as_published
+
+    for ticker, recipe in itertools.product(tickers, recipes):
+        yield run_as_published(StockDataPipeline(ticker, settings).load(), recipe, settings)
 
 
 def _base(tickers: tuple[str, ...], recipe: Recipe, settings: Settings) -> str:

@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "answers": WORDS,
     "figures": WORDS,
     "drift": WORDS | {"features", "metrics"},
+    "search_space": WORDS | {"recipes"},
     "versions": set(),
     "leakage": set(),
     "generate_synthetic_data": WORDS | {"calendars"},
@@ -55,8 +56,11 @@ MAY_IMPORT = {
     | {"data_pipeline", "inference", "model_store", "bases", "fitting", "evaluation"},
     "referee": WORDS | {"features", "metrics"},
     "evaluation": WORDS
-    | {"config", "features", "panel", "bands", "recipes", "leakage", "baseline_arima"}
+    | {"config", "features", "panel", "bands", "recipes", "baseline_arima"}
     | {"data_pipeline", "inference", "model_store", "bases", "serving", "fitting", "referee"},
+    "leakcheck": WORDS
+    | {"config", "features", "panel", "recipes", "leakage"}
+    | {"data_pipeline", "inference", "evaluation"},
     "scorecard": WORDS | {"features", "metrics"},
     "report": WORDS | {"metrics", "scorecard"},
     "forecasters": WORDS | {"features", "bands", "inference", "baseline_arima"},
@@ -66,10 +70,36 @@ MAY_IMPORT = {
     "backtest": WORDS
     | {"config", "data_pipeline", "recipes", "report", "scorecard", "walkforward"},
     "drift_monitor": WORDS | {"config", "serving", "referee"} | PURE | DOORS,
+    "published_systems": WORDS,
+    "published_sums": WORDS | {"metrics"},
+    "published_fits": WORDS
+    | {"features", "metrics", "recipes", "model", "baseline_arima", "published_systems"},
+    "published_reasons": WORDS
+    | {"features", "recipes", "published_systems", "published_sums", "published_fits"},
+    "published_doc": WORDS
+    | {"calendars", "figures", "published_sums", "published_fits", "published_reasons"},
+    "published": WORDS
+    | {"recipes", "published_systems", "published_fits", "published_reasons", "published_doc"},
+    "as_published": WORDS
+    | {"config", "figures", "recipes", "versions", "data_pipeline", "registry"}
+    | {"published_systems", "published_fits"},
     "train": WORDS
-    | {"config", "model", "fitting", "base_training", "referee", "evaluation"}
+    | {"config", "model", "fitting", "base_training", "referee", "evaluation", "as_published"}
     | PURE
     | DOORS - {"forecast_log"},
+    "trial_ledger": {"search_space"},
+    "tune": WORDS
+    | {
+        "config",
+        "recipes",
+        "search_space",
+        "trial_ledger",
+        "data_pipeline",
+        "bases",
+        "registry",
+        "fitting",
+    }
+    | {"evaluation", "base_training", "report", "train"},
     "wording": {"schemas"},
     "forecast_chart": {"schemas", "wording"},
     "api_client": WORDS | {"schemas"},
@@ -93,6 +123,7 @@ DOOR_OF = {
     "tensorflow": {"model"},
     "keras": {"model"},
     "tf2onnx": {"model"},
+    "keras_tuner": {"tune"},
     "onnxruntime": {"inference"},
     "sqlalchemy": {"forecast_log", "registry"},  # registry only names its errors
     "evidently": {"drift_monitor"},

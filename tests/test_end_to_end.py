@@ -406,6 +406,7 @@ def test_an_unreachable_tracking_server_is_said_before_any_training(trained_proj
     "script",
     [
         "train.py",
+        "tune.py",
         "predict.py",
         "baseline_arima.py",
         "data_pipeline.py",
