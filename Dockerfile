@@ -86,9 +86,11 @@ CMD ["streamlit", "run", "streamlit_app.py", "--server.address", "0.0.0.0", "--s
 # take minutes on a small machine; an hour is allowed before being unhealthy counts.
 FROM worker AS train
 COPY --from=train-venv /opt/venv /opt/venv
-COPY train.py as_published.py published_fits.py published_systems.py tune.py search_space.py trial_ledger.py report.py scorecard.py base_training.py fitting.py versions.py referee.py baseline_arima.py model.py recipes.py \
-     registry.py metrics.py evaluation.py figures.py serving.py bases.py inference.py model_store.py \
-     bands.py panel.py \
+COPY train.py bundling.py base_training.py fitting.py evaluation.py referee.py versions.py \
+     as_published.py published_fits.py published_systems.py \
+     tune.py search_space.py trial_ledger.py report.py scorecard.py \
+     baseline_arima.py model.py recipes.py registry.py metrics.py figures.py \
+     serving.py bases.py inference.py model_store.py bands.py panel.py \
      data_pipeline.py generate_synthetic_data.py features.py calendars.py contracts.py config.py ./
 COPY prices/ prices/
 COPY pretrained/ pretrained/

@@ -12,25 +12,17 @@ import logging
 import os
 import signal
 import sys
-import tempfile
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import pandas as pd
-from tqdm import tqdm
-
-from base_training import base_for, gather, train_base
-from bases import Base
+from base_training import gather, train_base
+from bundling import Bundler, Trained, parameters
 from config import Settings, get_settings, with_flags
 from contracts import (
     BadSettings,
-    FloatArray,
     ForecastingError,
     ModelCard,
     Prices,
@@ -38,32 +30,17 @@ from contracts import (
 )
 from data_pipeline import StockDataPipeline
 from evaluation import (
-    Judged,
-    Prepared,
-    check_parity,
     headline,
-    judge_model,
     prepare,
     rule,
     usable_champion,
 )
-from figures import forecast_figure, history_figure
-from fitting import Fitted, Lesson, fit
-from inference import Network, TrainedModel, one_step_table
 from model_store import (
-    CARD,
-    NETWORK,
-    REFERENCE,
-    TEMPLATES,
-    WEIGHTS,
     ModelStore,
-    card_json,
 )
-from panel import panel_inputs
 from recipes import RECIPES, Recipe, find_recipe
-from referee import Ruling, judge
+from referee import Ruling
 from registry import Registry, TrainingRun
-from versions import git_revision, library_versions
 
 log = logging.getLogger(__name__)
 
@@ -73,16 +50,6 @@ RETRY_SECONDS = 60.0  # before the next look after a failure
 
 
 Trial = tuple[str, "Outcome | ForecastingError"]  # ticker and what came of it
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Trained:
-    """A bundle on disk, not yet registered, with what it was judged on."""
-
-    folder: Path
-    card: ModelCard
-    judged: Judged
-    data: Prepared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,90 +93,12 @@ class MLflowTrainer:
         """The whole path for given prices: fit, judge, bundle, register, gate, publish."""
         data = prepare(prices, self.settings, recipe)
         registry = Registry(self.settings.mlflow_tracking_uri)
+        bundler = Bundler(self.ticker, self.settings)
         with registry.run(self.ticker, parameters(data, recipe, self.settings)) as run:
-            trained = self._fit_and_bundle(data, recipe, run)
+            trained = bundler.make(data, recipe, run)
             run.log_bundle(trained.folder)
-            self._log_scores(trained, run)
+            bundler.log_scores(trained, run)
             return self._rule_and_publish(trained, registry, run)
-
-    def _fit_and_bundle(self, data: Prepared, recipe: Recipe, run: TrainingRun) -> Trained:
-        first_test = pd.Timestamp(data.bars["Date"].iloc[int(data.rows.last[data.split.test][0])])
-        base = base_for(first_test.date(), recipe, self.settings, data.prices)
-        with tempfile.TemporaryDirectory() as scratch:
-            weights, exported = Path(scratch) / WEIGHTS, Path(scratch) / NETWORK
-            fitted = self._fit(data, recipe, base, (run, weights))
-            fitted.network.export_onnx(exported)
-            model = TrainedModel(Network(exported), recipe.as_dict())
-            parity = check_parity(*both_networks(data, model, fitted))
-            judged = judge_model(data, model, fitted.pool)
-            card = self._card(data, fitted, judged, (parity, run.run_id))
-            np.save(Path(scratch) / TEMPLATES, judged.templates.astype("float16"))
-            files: dict[str, Path | bytes] = {
-                CARD: card_json(card),
-                NETWORK: exported,
-                WEIGHTS: weights,
-                REFERENCE: one_step_table(model, data.bars).to_csv(index=False).encode(),
-                TEMPLATES: Path(scratch) / TEMPLATES,
-            }
-            return Trained(
-                self.store.write(self.ticker, card.trained_at, files), card, judged, data
-            )
-
-    def _log_scores(self, trained: Trained, run: TrainingRun) -> None:
-        criteria = {f"arima_{name}": v for name, v in trained.judged.criteria.items()}
-        run.log_metrics(headline(trained.card) | criteria)
-        figure = forecast_figure(
-            trained.data.dates(trained.data.split.test),
-            trained.judged.rows.actual,
-            trained.judged.rows.forecasts,
-            f"{self.ticker}: one step ahead, {trained.card.data.source} prices",
-        )
-        run.log_figure(figure, "actual_vs_predicted.png")
-
-    def _fit(
-        self, data: Prepared, recipe: Recipe, base: Base | None, into: tuple[TrainingRun, Path]
-    ) -> Fitted:
-        """Fit with a progress bar; the weights are written and the run has the history."""
-        run, weights = into
-        with epoch_bar(self.ticker, recipe.epochs) as bar:
-
-            def ended(epoch: int, logs: Mapping[str, float]) -> None:
-                run.log_epoch(epoch, {"train_loss": logs["loss"], "val_loss": logs["val_loss"]})
-                bar.set_postfix_str(f"validation loss {logs['val_loss']:.5f}", refresh=False)
-                bar.update()
-
-            lesson = Lesson(data.bars, data.rows, data.parts, base)
-            fitted = fit(lesson, recipe, self.settings.seed, ended, weights)
-        fitted.network.save(weights)  # the restored best ones
-        run.log_figure(history_figure(fitted.history, self.ticker), "training_history.png")
-        run.log_keras_model(fitted.network.model)
-        return fitted
-
-    def _card(
-        self, data: Prepared, fitted: Fitted, judged: Judged, facts: tuple[float, str]
-    ) -> ModelCard:
-        parity, run_id = facts
-        return ModelCard(
-            ticker=self.ticker,
-            recipe=fitted.network.recipe.as_dict(),
-            seed=self.settings.seed,
-            trained_at=datetime.now(UTC).replace(microsecond=0),
-            trained_through=data.prices.provenance.last_session,
-            start_date=self.settings.start_date,
-            train=data.span(data.split.train),
-            validation=data.span(data.split.validation),
-            test=data.span(data.split.test),
-            data=data.prices.provenance,
-            calibration=judged.calibration,
-            scores=judged.scores,
-            skill=judge(judged.rows, "lstm", judged.fans),
-            parity=parity,
-            base=fitted.base.identity() if fitted.base else None,
-            shrinkage=fitted.shrinkage,
-            versions=library_versions(),
-            git_revision=git_revision(),
-            run_id=run_id,
-        )
 
     def _rule_and_publish(self, trained: Trained, registry: Registry, run: TrainingRun) -> Outcome:
         card, folder = trained.card, trained.folder
@@ -233,52 +122,10 @@ class MLflowTrainer:
         return Outcome(ticker=self.ticker, folder=folder, version=version, card=card, ruling=ruling)
 
 
-def both_networks(
-    data: Prepared, model: TrainedModel, fitted: Fitted
-) -> tuple[FloatArray, FloatArray]:
-    """What ONNX and Keras say of the test rows, to be held against each other."""
-    test = data.rows.rows(data.split.test)
-    if fitted.network.recipe.inputs == "panel":
-        x = panel_inputs(data.bars).windows(test.last, model.length)
-    else:
-        x = test.x
-    return model.network.run(x), fitted.network.outputs(x)
-
-
 def recipe_of(settings: Settings) -> Recipe:
     """The configured recipe; fields that were set explicitly win over the table."""
     given = {name: getattr(settings, name) for name in settings.model_fields_set}
     return find_recipe(settings.recipe, given)
-
-
-def parameters(data: Prepared, recipe: Recipe, settings: Settings) -> dict[str, object]:
-    """What the run logs: the recipe and the data really used."""
-    fields = {k: v for k, v in recipe.as_dict().items() if k not in ("name", "description")}
-    provenance = data.prices.provenance
-    return {
-        "recipe": recipe.name,
-        "ticker": data.prices.ticker,
-        **fields,
-        "seed": settings.seed,
-        "start_date": settings.start_date,
-        "data_source": provenance.source,
-        "data_adjustment": provenance.adjustment,
-        "data_sha256": provenance.sha256,
-        "data_last_session": provenance.last_session,
-        "data_rows": len(data.bars),
-        "data_stale": provenance.stale,
-        "git_revision": git_revision() or "unknown",
-        "versions": " ".join(f"{name}={version}" for name, version in library_versions().items()),
-    }
-
-
-@contextmanager
-def epoch_bar(ticker: str, epochs: int) -> Iterator[Any]:
-    """A progress bar over epochs that ends full when training stops early."""
-    with tqdm(total=epochs, desc=f"{ticker} training", unit="epoch") as bar:
-        yield bar
-        bar.total = bar.n
-        bar.refresh()
 
 
 def lacking(tickers: tuple[str, ...], settings: Settings) -> tuple[str, ...]:

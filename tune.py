@@ -28,6 +28,7 @@ from tqdm import tqdm
 
 from base_training import base_for
 from bases import Base
+from bundling import parameters
 from config import Settings, get_settings, with_flags
 from contracts import BadSettings, ForecastingError, Prices, parse_ticker
 from data_pipeline import StockDataPipeline
@@ -44,7 +45,7 @@ from search_space import (
     own_space,
     parse_space,
 )
-from train import LOG_FORM, MLflowTrainer, parameters, recipe_of, summary
+from train import LOG_FORM, MLflowTrainer, recipe_of, summary
 from trial_ledger import Ledger, Tried, Values
 
 log = logging.getLogger(__name__)

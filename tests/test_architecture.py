@@ -83,8 +83,12 @@ MAY_IMPORT = {
     "as_published": WORDS
     | {"config", "figures", "recipes", "versions", "data_pipeline", "registry"}
     | {"published_systems", "published_fits"},
+    "bundling": WORDS
+    | {"config", "features", "panel", "recipes", "figures", "versions", "model"}
+    | {"inference", "model_store", "bases", "registry"}
+    | {"fitting", "base_training", "referee", "evaluation"},
     "train": WORDS
-    | {"config", "model", "fitting", "base_training", "referee", "evaluation", "as_published"}
+    | {"config", "base_training", "referee", "evaluation", "bundling", "as_published"}
     | PURE
     | DOORS - {"forecast_log"},
     "trial_ledger": {"search_space"},
@@ -94,6 +98,7 @@ MAY_IMPORT = {
         "recipes",
         "search_space",
         "trial_ledger",
+        "bundling",
         "data_pipeline",
         "bases",
         "registry",
