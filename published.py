@@ -14,7 +14,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ def searched(seed: int, trial: int) -> dict[str, float]:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One thing to compute and keep: `published`, `causal`, `baselines` or `trial`."""
+    """One thing to compute and keep: `published`, `on_test`, `causal`, `baselines`, `trial`."""
 
     system: System
     source: Source
@@ -54,7 +54,7 @@ class Task:
 
     def recipe(self, epochs: int | None) -> Recipe:
         """The system's recipe with what the command or a trial replaces."""
-        chosen: dict[str, Any] = {"epochs": epochs} if epochs else {}
+        chosen: dict[str, Any] = dict(self.system.changes) | ({"epochs": epochs} if epochs else {})
         if self.form == "trial":
             chosen |= searched(FIRST_SEED, self.number)
         return find_recipe(self.system.recipe, chosen)
@@ -66,7 +66,8 @@ class Task:
         if self.form == "causal":
             return fit_causal(lot, recipe, self.number)
         seed = FIRST_SEED if self.form == "trial" else self.number
-        done = fit_published(lot, self.system, recipe, seed)
+        system = replace(self.system, chosen_on="test") if self.form == "on_test" else self.system
+        done = fit_published(lot, system, recipe, seed)
         return done | (searched(FIRST_SEED, self.number) if self.form == "trial" else {})
 
 
@@ -77,6 +78,8 @@ def tasks_of(system: System, seeds: int) -> Iterator[Task]:
     for seed in range(FIRST_SEED, FIRST_SEED + seeds):
         for source in system.sources:
             yield Task(system, source, "published", seed)
+            if system.also_on_test:
+                yield Task(system, source, "on_test", seed)
             yield Task(system, source, "causal", seed)
     for source in system.sources:
         for trial in range(system.trials):

@@ -67,10 +67,18 @@ FORMS = {
 }
 
 
-def row(series: str, label: str, found: Sequence[Mapping[str, Any]]) -> str:
+GIVEN = FORMS | {"mse": "{:g}", "mae": "{:g}"}  # published figures keep their digits
+
+
+def row(
+    series: str,
+    label: str,
+    found: Sequence[Mapping[str, Any]],
+    forms: Mapping[str, str] = FORMS,
+) -> str:
     """One line of a table; a missing score is a dash."""
     cells = [
-        spread([result[name] for result in found], FORMS[name])
+        spread([result[name] for result in found], forms[name])
         if all(name in result for result in found)
         else "-"
         for name in COLUMNS
@@ -84,8 +92,10 @@ def table(section: Section) -> str:
     for name, results in section.results.items():
         given = section.system.published.get(name, {})
         if "mse" in given:
-            lines.append(row(name, "published", [given]))
+            lines.append(row(name, "published", [given], GIVEN))
         lines.append(row(name, "**ours, as published**", results["published"]))
+        if "on_test" in results:
+            lines.append(row(name, "ours, epoch chosen on the judged rows", results["on_test"]))
         lines.append(row(name, "ours, causal", results["causal"]))
         naive = results["baselines"][0]
         alike = naive["last_price"]["mse"] == naive["last_close"]["mse"]
@@ -94,7 +104,7 @@ def table(section: Section) -> str:
                 lines.append(row(name, label, [naive[key]]))
         theirs = {k.removeprefix("arima_"): v for k, v in given.items() if k.startswith("arima_")}
         if theirs:
-            lines.append(row(name, "published ARIMA(5,1,0)", [theirs]))
+            lines.append(row(name, "published ARIMA(5,1,0)", [theirs], GIVEN))
     return "\n".join(lines)
 
 
@@ -160,8 +170,9 @@ def overview(sections: Sequence[Section]) -> str:
     """One line per system in the metric that was published."""
     lines = [OVERVIEW]
     for section in sections:
-        what, *numbers = headline(section)
-        cells = ["-" if number is None else f"{number:.6f}" for number in numbers]
+        what, published, *numbers = headline(section)
+        cells = ["-" if published is None else f"{published:g}"]
+        cells += [f"{number:.6f}" for number in numbers]
         lines.append(f"| `{section.system.recipe}` | {what} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

@@ -32,9 +32,10 @@ SESSIONS_A_YEAR = 252
 NEAR = 1.1  # times the last price's MSE that counts as met for the z-score system
 
 MLOPS = """\
-Published average MSE {published:.4f}; ours as published {ours:.4f} ({reached}). Repeating the
-last mid scores {last:.6f} and the last close {close:.6f}: the published figure is {times:.0f}
-times the error of repeating a price.
+Published average MSE {published:.4f}; ours as published {ours:.4f} ({reached}; seed by seed
+{by_seed}). With the epoch chosen on the judged rows it is {on_test:.4f} ({on_test_reached}).
+Repeating the last mid scores {last:.6f} and the last close {close:.6f}: the published figure is
+{times:.0f} times the error of repeating a price.
 
 In the published form of direction ("differences") {p_direction:.1%} were published on average;
 ours as published has {o_direction:.1%}, repeating the last mid {l_direction:.1%} and repeating
@@ -116,6 +117,11 @@ class Section:
         """Mean of a score of ours, over series and seeds."""
         return float(np.mean([r[score] for by in self.results.values() for r in by[form]]))
 
+    def by_seed(self, score: str) -> list[float]:
+        """Mean over the series of a score of ours as published, one per seed."""
+        every = zip(*(by["published"] for by in self.results.values()), strict=False)
+        return [float(np.mean([result[score] for result in one])) for one in every]
+
     def naive(self, model: str, score: str) -> float:
         """Mean over the series of a score of a forecast without a network."""
         return float(np.mean([by["baselines"][0][model][score] for by in self.results.values()]))
@@ -151,6 +157,9 @@ def of_mlops(section: Section) -> Facts:
         "ours": ours,
         "published": published,
         "reached": reached(ours, published),
+        "by_seed": ", ".join(f"{mse:.4f}" for mse in section.by_seed("mse")),
+        "on_test": section.ours("mse", "on_test"),
+        "on_test_reached": reached(section.ours("mse", "on_test"), published),
         "last": naive("last_price", "mse"),
         "close": naive("last_close", "mse"),
         "times": published / naive("last_price", "mse"),
