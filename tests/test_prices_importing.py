@@ -131,6 +131,9 @@ def test_a_name_without_a_symbol_is_refused(tmp_path):
         files_in(tmp_path)
 
 
+MANY = 800  # files; a busy machine may look away for a second
+
+
 def children_of(process: int) -> list[int]:
     """Processes started by one; Linux only."""
     listed = Path(f"/proc/{process}/task/{process}/children").read_text().split()
@@ -147,9 +150,9 @@ def gone(process: int) -> bool:
 
 @pytest.fixture
 def many(tmp_path) -> Project:
-    """A project beside a folder of 200 files."""
+    """A project beside a folder of so many files that an import of them can be interrupted."""
     (tmp_path / "exports").mkdir()
-    for number in range(200):
+    for number in range(MANY):
         (tmp_path / "exports" / f"T{number}.csv").write_text(TEXT)
     return Project(tmp_path, {"STOCK_TICKERS": "AAPL"})
 
@@ -165,23 +168,23 @@ def test_an_import_that_is_ended_leaves_nothing_running_and_goes_on_later(many, 
         stderr=subprocess.DEVNULL,
     )
     written = many.folder / "data" / "raw"
-    wait_until(lambda: len(list(written.glob("*.csv"))) >= 5)
+    wait_until(lambda: any(written.glob("*.csv")))
     workers = children_of(process.pid)
     os.kill(process.pid, how)
     assert process.wait(60) != 0
     wait_until(lambda: all(gone(worker) for worker in workers))
     done = len(list(written.glob("*.csv")))
-    assert done < 200, "it had ended already"
+    assert done < MANY, "it had ended already"
     run = many.command("data_pipeline.py", "import", "--dir", "exports", "--json")
     told = json.loads(run.stdout)
-    assert run.returncode == 0 and told["imported"] + told["skipped"] == 200
+    assert run.returncode == 0 and told["imported"] + told["skipped"] == MANY
     assert told["skipped"] >= done - 2  # at most what each worker had in hand
 
 
 def wait_until(true) -> None:
     """Look again for at most a minute."""
-    for _ in range(600):
+    for _ in range(6000):
         if true():
             return
-        time.sleep(0.1)
+        time.sleep(0.01)
     raise AssertionError("it has not come to that within a minute")
