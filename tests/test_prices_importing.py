@@ -131,7 +131,7 @@ def test_a_name_without_a_symbol_is_refused(tmp_path):
         files_in(tmp_path)
 
 
-MANY = 800  # files; a busy machine may look away for a second
+MANY = 500  # files; a busy machine may look away for a second
 
 
 def children_of(process: int) -> list[int]:
