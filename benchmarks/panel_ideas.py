@@ -162,7 +162,7 @@ def shuffled(rows: Windows, seed: int) -> Windows:
     return Windows(np.concatenate([rows.x, x]), np.concatenate([rows.y, rows.y]))
 
 
-def fitted(rows: Windows, body: Body | None, loss: Any, seed: int) -> Any:
+def fitted(rows: Windows, body: Body | None, loss: Any, seed: int, epochs: int) -> Any:
     """A network trained as a base is, with another body or loss."""
     keras.utils.set_random_seed(seed)
     outputs = 1 + len(RECIPE.horizons)
@@ -173,7 +173,7 @@ def fitted(rows: Windows, body: Body | None, loss: Any, seed: int) -> Any:
         head = L.Dense(outputs, kernel_initializer="zeros", name=HEADS[0])(body(given))
         said = L.Add()([head, straight])
     network = keras.Model(given, said)
-    batch, epochs = RECIPE.base_batch_size, RECIPE.base_epochs
+    batch = RECIPE.base_batch_size
     steps = epochs * -(-len(rows.x) // batch)
     rate = keras.optimizers.schedules.CosineDecay(RECIPE.base_learning_rate, steps)
     network.compile(
@@ -263,8 +263,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("ideas", nargs="*")
+    parser.add_argument("--epochs", type=int, default=RECIPE.base_epochs, help="of every network")
     arguments = parser.parse_args()
     found, days = read(arguments.folder)
+    epochs = arguments.epochs
     ends = {t: int(np.searchsorted(days[t], pd.Timestamp(FIT_END), side="right")) for t in found}
     loss = correction_and_scale(RECIPE.horizons)
     train = [t for t in found if fold(t) > 2 and ends[t] > 300]
@@ -288,22 +290,25 @@ def main() -> int:
         "transformer": (transformer, loss),
     }
     plans: dict[str, Callable[[], tuple[list[Any], dict[str, PanelInputs]]]] = {
-        name: lambda b=body, o=own: ([fitted(rows(found), b, o, 42)], found)
+        name: lambda b=body, o=own: ([fitted(rows(found), b, o, 42, epochs)], found)
         for name, (body, own) in bodies.items()
     }
 
     def on(
         inputs: dict[str, PanelInputs], since: str = "2015"
     ) -> tuple[list[Any], dict[str, PanelInputs]]:
-        return [fitted(rows(inputs, since), lstm(), loss, 42)], inputs
+        return [fitted(rows(inputs, since), lstm(), loss, 42, epochs)], inputs
 
     plans |= {
         "RSI, MACD, Bollinger": lambda: on({t: technical(v) for t, v in found.items()}),
         "the panel's means": lambda: on(with_market(found, days)),
         "since 2019 only": lambda: on(found, "2019"),
-        "block bootstrap": lambda: ([fitted(shuffled(rows(found), 0), lstm(), loss, 42)], found),
+        "block bootstrap": lambda: (
+            [fitted(shuffled(rows(found), 0), lstm(), loss, 42, epochs)],
+            found,
+        ),
         "three seeds averaged": lambda: (
-            [fitted(rows(found), lstm(), loss, seed) for seed in (1, 2, 3)],
+            [fitted(rows(found), lstm(), loss, seed, epochs) for seed in (1, 2, 3)],
             found,
         ),
     }
