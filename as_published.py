@@ -40,6 +40,8 @@ def run_as_published(prices: Prices, recipe: Recipe, settings: Settings) -> str:
         names = ", ".join(SYSTEMS)
         raise BadSettings(f"--as-published has no {recipe.name!r}; choose --recipe of: {names}")
     system = replace(SYSTEMS[recipe.name], test_from=None)  # whose days are another table's
+    changes: dict[str, Any] = dict(system.changes)
+    recipe = replace(recipe, **changes)
     lot = cut(_series(prices, system, settings), system, recipe)
     registry = Registry(settings.mlflow_tracking_uri)
     with registry.run(prices.ticker, _facts(prices, system, recipe, settings)) as run:
