@@ -166,6 +166,8 @@ def test_an_import_that_is_ended_leaves_nothing_running_and_goes_on_later(many, 
         env=many.environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        # a shell that starts the tests in the background has Ctrl-C ignored by all of them
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     written = many.folder / "data" / "raw"
     wait_until(lambda: any(written.glob("*.csv")))
