@@ -264,7 +264,7 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("ideas", nargs="*")
     parser.add_argument("--epochs", type=int, default=RECIPE.base_epochs, help="of every network")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     found, days = read(arguments.folder)
     epochs = arguments.epochs
     ends = {t: int(np.searchsorted(days[t], pd.Timestamp(FIT_END), side="right")) for t in found}
