@@ -58,9 +58,12 @@ ENV STOCK_DATA_DIR=/data/prices STOCK_MODELS_DIR=/models STOCK_REPORTS_DIR=/repo
 # The API. Neither TensorFlow nor MLflow.
 FROM worker AS serve
 COPY --from=serve-venv /opt/venv /opt/venv
-COPY app.py schemas.py answers.py predict.py serving.py bases.py inference.py forecast_log.py model_store.py \
+COPY app.py answers.py predict.py serving.py bases.py inference.py forecast_log.py model_store.py \
      recipes.py bands.py panel.py \
-     data_pipeline.py generate_synthetic_data.py figures.py features.py calendars.py contracts.py config.py ./
+     data_pipeline.py generate_synthetic_data.py figures.py features.py calendars.py config.py ./
+COPY contracts/ contracts/
+COPY schemas/ schemas/
+COPY web/ web/
 COPY prices/ prices/
 COPY pretrained/ pretrained/
 EXPOSE 8000
@@ -73,8 +76,10 @@ CMD ["uvicorn", "app:app", "--host", "0.0.0.0", "--port", "8000"]
 FROM runtime AS dashboard
 COPY --from=dashboard-venv /opt/venv /opt/venv
 COPY .streamlit/ .streamlit/
-COPY streamlit_app.py forecast_chart.py wording.py api_client.py schemas.py answers.py \
-     contracts.py config.py ./
+COPY streamlit_app.py forecast_chart.py wording.py api_client.py answers.py \
+     config.py ./
+COPY contracts/ contracts/
+COPY schemas/ schemas/
 EXPOSE 8501
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
   CMD ["answers-200", "8501", "/_stcore/health"]
@@ -91,7 +96,8 @@ COPY train.py bundling.py base_training.py fitting.py evaluation.py referee.py v
      tune.py search_space.py trial_ledger.py report.py scorecard.py \
      baseline_arima.py model.py recipes.py registry.py metrics.py figures.py \
      serving.py bases.py inference.py model_store.py bands.py panel.py \
-     data_pipeline.py generate_synthetic_data.py features.py calendars.py contracts.py config.py ./
+     data_pipeline.py generate_synthetic_data.py features.py calendars.py config.py ./
+COPY contracts/ contracts/
 COPY prices/ prices/
 COPY pretrained/ pretrained/
 ENV MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT=true
@@ -105,7 +111,8 @@ FROM worker AS monitor
 COPY --from=monitor-venv /opt/venv /opt/venv
 COPY drift_monitor.py drift.py serving.py bases.py inference.py forecast_log.py model_store.py \
      recipes.py bands.py panel.py \
-     data_pipeline.py generate_synthetic_data.py figures.py features.py calendars.py contracts.py config.py ./
+     data_pipeline.py generate_synthetic_data.py figures.py features.py calendars.py config.py ./
+COPY contracts/ contracts/
 COPY prices/ prices/
 ENTRYPOINT ["python", "drift_monitor.py"]
 CMD ["AAPL"]

@@ -29,9 +29,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from starlette.testclient import TestClient
 
-import app as service
 from answers import forecast_answer, forecast_table, probability_answer
-from app import STATUS_OF, create_app
+from app import create_app
 from config import Settings
 from contracts import (
     BadBundle,
@@ -46,6 +45,7 @@ from contracts import (
     parse_ticker,
 )
 from schemas import ForecastOut, ModelOut, ProbabilityOut
+from web import dependencies, problems
 
 ROOT = Path(__file__).resolve().parent.parent
 Serve = Callable[..., TestClient]
@@ -243,8 +243,8 @@ def test_blanks_around_a_symbol_are_forgiven(serve):
 def test_any_text_is_either_a_symbol_or_a_problem(text):
     desk = FakeDesk(known=())
     app = create_app()
-    app.dependency_overrides[service.get_desk] = lambda: desk
-    app.dependency_overrides[service.get_default_steps] = lambda: 1
+    app.dependency_overrides[dependencies.get_desk] = lambda: desk
+    app.dependency_overrides[dependencies.get_default_steps] = lambda: 1
     answer = TestClient(app).get("/predict", params={"ticker": text})
     try:
         expected = [(parse_ticker(text), 1, True)]
@@ -274,11 +274,11 @@ def test_a_forecast_needs_a_ticker(serve):
 
 
 def test_every_error_has_a_status():
-    assert {kind.code for kind in every_error()} == set(STATUS_OF)
+    assert {kind.code for kind in every_error()} == set(problems.STATUS_OF)
 
 
 def test_errors_whose_text_is_fixed_are_known_errors():
-    assert set(service.FIXED_DETAIL) <= set(STATUS_OF)
+    assert set(problems.FIXED_DETAIL) <= set(problems.STATUS_OF)
 
 
 def test_an_unknown_ticker_is_404_and_says_what_to_do(serve):
@@ -463,8 +463,8 @@ PRICE_TEXTS = st.one_of(st.floats().map(str), st.text(max_size=12), st.integers(
 def test_any_question_is_answered_or_refused_as_documented(query):
     desk = FakeDesk()
     app = create_app()
-    app.dependency_overrides[service.get_desk] = lambda: desk
-    app.dependency_overrides[service.get_default_steps] = lambda: 30
+    app.dependency_overrides[dependencies.get_desk] = lambda: desk
+    app.dependency_overrides[dependencies.get_default_steps] = lambda: 30
     answer = TestClient(app).get("/probability", params=query)
     if answer.status_code == 200:
         (ticker, steps, event, level) = desk.weighed[0]

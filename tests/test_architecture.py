@@ -108,7 +108,8 @@ MAY_IMPORT = {
     "wording": {"schemas"},
     "forecast_chart": {"schemas", "wording"},
     "api_client": WORDS | {"schemas"},
-    "app": WORDS | {"config", "predict", "answers", "schemas"},
+    "web": WORDS | {"config", "schemas"},
+    "app": WORDS | {"config", "predict", "web"},
     "schemas": WORDS | {"answers"},
     "streamlit_app": WORDS | {"config", "api_client", "schemas", "forecast_chart", "wording"},
     "announce": set(),
@@ -132,7 +133,7 @@ DOOR_OF = {
     "onnxruntime": {"inference"},
     "sqlalchemy": {"forecast_log", "registry"},  # registry only names its errors
     "evidently": {"drift_monitor"},
-    "fastapi": {"app"},
+    "fastapi": {"app", "web"},
     "streamlit": {"streamlit_app"},
     "plotly": {"forecast_chart", "report"},
     "matplotlib": {"figures"},
@@ -140,12 +141,13 @@ DOOR_OF = {
     "httpx": {"api_client", "prices"},  # the dashboard to the API; prices to Alpha Vantage
 }
 
-FILES = sorted(ROOT.glob("*.py")) + sorted((ROOT / "prices").glob("*.py"))
+PACKAGES = sorted(p.parent for p in ROOT.glob("*/__init__.py"))
+FILES = sorted(ROOT.glob("*.py")) + [f for p in PACKAGES for f in sorted(p.rglob("*.py"))]
 
 
 def room(path: Path) -> str:
     """The module a file belongs to; the files of a package are one room."""
-    return path.parent.name if path.parent != ROOT else path.stem
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
 
 
 def imports_of(tree: ast.AST) -> set[str]:

@@ -1,22 +1,15 @@
-"""The shape, unit and meaning of every HTTP body, shared by the API and its client.
-
-Knows contracts and pydantic; no HTTP, no settings, no file.
-"""
+"""Bodies of forecasts and probabilities."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from datetime import date, datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
-    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -25,50 +18,27 @@ from pydantic_core import PydanticCustomError
 
 from answers import forecast_answer, probability_answer
 from contracts import (
-    TICKER_PATTERN,
     Adjustment,
-    Champion,
-    DriftVerdict,
     Event,
     Forecast,
     Mode,
     Probability,
     Source,
     Verdict,
-    parse_ticker,
 )
-
-MAX_STEPS = 90
-MAX_BATCH = 100
-STEPS_HELP = "Exchange sessions ahead; 30 unless configured otherwise"
-MODE_HELP = "`recursive`: each step is fed back to make the next; `direct`: every step at once"
-COLD_HELP = "The ticker has no model of its own yet; a base network of many tickers answers"
-IT = "this price? Give exactly one of `above`, `below` and `touch`"
-Day = date  # for answers with a field of that name
-
-
-def _finite_or_none(value: object) -> object:
-    """JSON has no NaN: a score that could not be computed is null."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _absent(value: object) -> bool:
-    return value is None
-
-
-Score = Annotated[float | None, BeforeValidator(_finite_or_none)]
-Price = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Ticker = Annotated[
-    str,
-    AfterValidator(parse_ticker),
-    WithJsonSchema({"type": "string", "pattern": TICKER_PATTERN, "examples": ["AAPL", "BRK-B"]}),
-]
-
-
-class Out(BaseModel):
-    """Every answer: immutable, readable from a contract's attributes."""
-
-    model_config = ConfigDict(frozen=True, from_attributes=True)
+from schemas.common import (
+    COLD_HELP,
+    MAX_BATCH,
+    MAX_STEPS,
+    MODE_HELP,
+    STEPS_HELP,
+    Day,
+    Out,
+    Price,
+    Score,
+    Ticker,
+)
+from schemas.problems import ProblemOut
 
 
 class BandOut(Out):
@@ -201,6 +171,9 @@ class ForecastOut(Out):
         return cls.model_validate(forecast_answer(forecast))
 
 
+IT = "this price? Give exactly one of `above`, `below` and `touch`"
+
+
 class ProbabilityIn(BaseModel):
     """What a probability is asked about: one ticker, one session, one event at one price."""
 
@@ -309,179 +282,8 @@ class BatchIn(BaseModel):
         return value
 
 
-class FieldProblem(Out):
-    """What is wrong with one part of a request."""
-
-    loc: list[str | int] = Field(description="Where: query, path or body, then the name")
-    msg: str
-
-
-class ProblemOut(Out):
-    """An error as RFC 9457 describes it."""
-
-    type: str = Field(description="Stable name of the kind of problem, `/problems/<code>`")
-    title: str
-    status: int
-    detail: str = Field(description="What is wrong and what to do next")
-    errors: list[FieldProblem] | None = Field(
-        default=None,
-        exclude_if=_absent,
-        description="Invalid requests only: one entry per invalid part",
-    )
-    tickers: dict[str, str | None] | None = Field(
-        default=None,
-        exclude_if=_absent,
-        description="`/ready` only: by ticker, why it cannot answer; null when it can",
-    )
-
-
 class BatchOut(Out):
     """Every ticker asked for is in exactly one of the two."""
 
     predictions: dict[str, ForecastOut]
     errors: dict[str, ProblemOut]
-
-
-class ServiceOut(Out):
-    """What this service is."""
-
-    name: str
-    version: str
-    disclaimer: str
-    links: dict[str, str]
-
-
-class HealthOut(Out):
-    """The process answers; says nothing about models."""
-
-    status: Literal["healthy"] = "healthy"
-    version: str
-
-
-class ReadyOut(Out):
-    """By configured ticker, why it cannot answer; null when it can."""
-
-    status: Literal["ready"] = "ready"
-    tickers: dict[str, str | None]
-
-
-class TickersOut(Out):
-    """Tickers that are configured or have a model."""
-
-    tickers: list[str]
-
-
-class SpanOut(Out):
-    """First and last session of a part of the data, both included."""
-
-    first: date
-    last: date
-    rows: int
-
-
-class CalibrationOut(Out):
-    """Quantiles of past forecast errors per step: what every band is made of.
-
-    An error is log(outcome / forecast) over the size that the model expects of it.
-    """
-
-    origins: int = Field(description="Past forecasts whose errors were counted")
-    levels: list[float] = Field(description="Ascending, between 0 and 1")
-    quantiles: list[list[float] | None] = Field(
-        description="One row per step from 1 on, one value per level; null where too few outcomes "
-        "are known"
-    )
-    pooled: float = Field(description="Weight of many tickers' quantiles beside this one's own")
-
-
-class BaseOut(Out):
-    """The network of many tickers that a model started from."""
-
-    name: str
-    trained_through: date
-    tickers: int = Field(description="How many it learnt from")
-    shipped: bool = Field(description="False: trained here, from the tickers there were")
-
-
-class CardOut(Out):
-    """All that is said about a model beside its weights."""
-
-    ticker: str
-    recipe: Mapping[str, Any]
-    seed: int
-    trained_at: datetime = Field(description="UTC")
-    trained_through: date
-    start_date: date
-    train: SpanOut
-    validation: SpanOut
-    test: SpanOut
-    data: DataOut
-    calibration: CalibrationOut
-    scores: Mapping[str, Mapping[str, Score]] = Field(
-        description="One step ahead on held-out sessions, by model and every baseline; prices in "
-        "the listing currency; null where a score is not defined"
-    )
-    skill: SkillOut
-    parity: Score = Field(description="Largest |ONNX - Keras| seen at export, MinMax scale")
-    base: BaseOut | None = Field(description="Null for a model that started from nothing")
-    shrinkage: float = Field(description="Weight of the learnt correction to the last price")
-    versions: Mapping[str, str]
-    git_revision: str | None
-    run_id: str | None = Field(description="MLflow run")
-    notes: list[str]
-
-
-class ModelOut(Out):
-    """The published model of a ticker."""
-
-    ticker: str
-    version: str = Field(description="Registered version, as MLflow counts")
-    bundle: str
-    model_path: str = Field(description="`models/<bundle>`")
-    card: CardOut
-
-    @classmethod
-    def of(cls, champion: Champion) -> Self:
-        """The answer about one champion."""
-        return cls(
-            ticker=champion.card.ticker,
-            version=champion.version,
-            bundle=champion.bundle,
-            model_path=f"models/{champion.bundle}",
-            card=CardOut.model_validate(champion.card),
-        )
-
-
-class FeatureDriftOut(Out):
-    """How far one daily feature has moved from the champion's training sample."""
-
-    feature: str
-    method: str
-    distance: Score
-    threshold: Score
-    drifted: bool
-
-
-class DriftOut(Out):
-    """The latest drift check of one ticker."""
-
-    ticker: str
-    checked_at: datetime = Field(description="UTC")
-    as_of: date = Field(description="Last session in the current sample")
-    alarm: bool
-    summary: str
-    features: list[FeatureDriftOut]
-    reference_rows: int
-    current_rows: int
-    rmse_ratio_reference: Score = Field(
-        description="One-step RMSE of the model over that of repeating the last close, at training"
-    )
-    rmse_ratio_current: Score = Field(description="The same over the current sample")
-    model_version: str
-    data_source: Source
-    reports: list[str]
-
-    @classmethod
-    def of(cls, verdict: DriftVerdict) -> Self:
-        """The answer about one check."""
-        return cls.model_validate(verdict)

@@ -1,0 +1,144 @@
+"""The one tree of errors, and what counts as a ticker symbol."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from typing import ClassVar
+
+# Yahoo's alphabet: BRK-B, ^GSPC, 0700.HK, EURUSD=X, GC=F. Never a path or a pattern.
+TICKER_PATTERN = r"^\^?[A-Za-z0-9]{1,12}([.\-=][A-Za-z0-9]{1,6}){0,2}$"
+
+
+class ForecastingError(Exception):
+    """Anything we can explain. The text says what is wrong and what to do next."""
+
+    code: ClassVar[str] = "forecasting_error"
+
+
+class InvalidTicker(ForecastingError):
+    code = "invalid_ticker"
+
+    def __init__(self, text: str) -> None:
+        super().__init__(
+            f"{text[:40]!r} is not a ticker symbol; expected something like AAPL, BRK-B, ^GSPC "
+            "or 0700.HK"
+        )
+
+
+class UnknownTicker(ForecastingError):
+    code = "unknown_ticker"
+
+    def __init__(self, ticker: str) -> None:
+        super().__init__(
+            f"{ticker} has neither a trained model nor prices here; run: python train.py {ticker}"
+        )
+
+
+class NoChampion(ForecastingError):
+    code = "no_champion"
+
+    def __init__(self, ticker: str, why: str = "has no trained model yet") -> None:
+        super().__init__(f"{ticker} {why}; run: python train.py {ticker}")
+
+
+class SourceUnavailable(ForecastingError):
+    """No tier of the price ladder could answer."""
+
+    code = "source_unavailable"
+
+
+class BadPrices(ForecastingError):
+    """A price file or feed that cannot be trusted; the message names the file and the rows."""
+
+    code = "bad_prices"
+
+
+class NotEnoughHistory(ForecastingError):
+    code = "not_enough_history"
+
+    def __init__(self, *, have: int, need: int, what: str = "sessions") -> None:
+        super().__init__(
+            f"only {have} {what} where {need} are needed; import a longer history or move "
+            "STOCK_START_DATE back"
+        )
+
+
+class NoBase(ForecastingError):
+    """No base to start a model from: none is shipped for that day, and too few tickers for one."""
+
+    code = "no_base"
+
+
+class BadBundle(ForecastingError):
+    """A model folder that is incomplete, altered or unreadable. It is never loaded."""
+
+    code = "bad_bundle"
+
+
+class ModelFromTheFuture(ForecastingError):
+    code = "model_from_the_future"
+
+    def __init__(self, ticker: str, trained_through: date, as_of: date) -> None:
+        super().__init__(
+            f"the champion of {ticker} has seen prices through {trained_through}, later than the "
+            f"last session used, {as_of}; train one as of that day: python train.py {ticker}"
+        )
+
+
+class UnknownRecipe(ForecastingError):
+    code = "unknown_recipe"
+
+    def __init__(self, name: str, known: tuple[str, ...]) -> None:
+        super().__init__(f"no recipe is called {name!r}; choose one of: {', '.join(known)}")
+
+
+class ExportMismatch(ForecastingError):
+    """The exported ONNX network does not answer as the Keras one; nothing was saved."""
+
+    code = "export_mismatch"
+
+
+class TrackingUnavailable(ForecastingError):
+    """MLflow's server or database does not answer."""
+
+    code = "tracking_unavailable"
+
+
+class NoDriftCheck(ForecastingError):
+    code = "no_drift_check"
+
+    def __init__(self, ticker: str) -> None:
+        super().__init__(
+            f"{ticker} has not been checked for drift yet; run: python drift_monitor.py {ticker}"
+        )
+
+
+class LogUnavailable(ForecastingError):
+    """The database of served forecasts and verdicts does not answer."""
+
+    code = "log_unavailable"
+
+
+class ServiceUnavailable(ForecastingError):
+    """The forecast service does not answer its client."""
+
+    code = "service_unavailable"
+
+
+class BadSettings(ForecastingError):
+    """A setting that is misspelt or out of range; the message names it."""
+
+    code = "bad_settings"
+
+
+def parse_ticker(text: str) -> str:
+    """The symbol in the upper case Yahoo uses.
+
+    Raises:
+        InvalidTicker: anything that could be a path, a pattern or no symbol at all.
+    """
+    symbol = text.strip()
+    if not re.fullmatch(TICKER_PATTERN, symbol):
+        raise InvalidTicker(text)
+    return symbol.upper()

@@ -1,0 +1,35 @@
+"""Errors as RFC 9457 describes them."""
+
+from __future__ import annotations
+
+from pydantic import (
+    Field,
+)
+
+from schemas.common import Out, _absent
+
+
+class FieldProblem(Out):
+    """What is wrong with one part of a request."""
+
+    loc: list[str | int] = Field(description="Where: query, path or body, then the name")
+    msg: str
+
+
+class ProblemOut(Out):
+    """An error as RFC 9457 describes it."""
+
+    type: str = Field(description="Stable name of the kind of problem, `/problems/<code>`")
+    title: str
+    status: int
+    detail: str = Field(description="What is wrong and what to do next")
+    errors: list[FieldProblem] | None = Field(
+        default=None,
+        exclude_if=_absent,
+        description="Invalid requests only: one entry per invalid part",
+    )
+    tickers: dict[str, str | None] | None = Field(
+        default=None,
+        exclude_if=_absent,
+        description="`/ready` only: by ticker, why it cannot answer; null when it can",
+    )

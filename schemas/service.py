@@ -1,0 +1,36 @@
+"""What the service says about itself."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from schemas.common import Out
+
+
+class ServiceOut(Out):
+    """What this service is."""
+
+    name: str
+    version: str
+    disclaimer: str
+    links: dict[str, str]
+
+
+class HealthOut(Out):
+    """The process answers; says nothing about models."""
+
+    status: Literal["healthy"] = "healthy"
+    version: str
+
+
+class ReadyOut(Out):
+    """By configured ticker, why it cannot answer; null when it can."""
+
+    status: Literal["ready"] = "ready"
+    tickers: dict[str, str | None]
+
+
+class TickersOut(Out):
+    """Tickers that are configured or have a model."""
+
+    tickers: list[str]

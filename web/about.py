@@ -1,0 +1,70 @@
+"""Routes about the service itself: what it is, whether it can answer, for whom."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from fastapi.responses import Response
+
+from schemas import HealthOut, ModelOut, ReadyOut, ServiceOut, TickersOut
+from web.dependencies import DeskDep, TickerPath
+from web.problems import may_answer, problem, problem_of, respond
+
+NAME = "Stock forecasting"
+VERSION = "0.1.0"
+DISCLAIMER = "A research tool, not investment advice."
+
+router = APIRouter()
+
+
+@router.get("/", summary="What this service is", responses=may_answer())
+def root() -> ServiceOut:
+    """Name, version and where to go next."""
+    links = {
+        "documentation": "/docs",
+        "schema": "/openapi.json",
+        "health": "/health",
+        "ready": "/ready",
+        "tickers": "/tickers",
+        "example": "/predict?ticker=AAPL&steps=30&smoothing=true",
+        "probability": "/probability?ticker=AAPL&steps=30&above=300",
+    }
+    return ServiceOut(name=NAME, version=VERSION, disclaimer=DISCLAIMER, links=links)
+
+
+@router.get("/health", summary="Is the process alive", responses=may_answer())
+def health() -> HealthOut:
+    """Says nothing about models; ask `/ready` for that."""
+    return HealthOut(version=VERSION)
+
+
+@router.get(
+    "/ready",
+    summary="Can every configured ticker answer",
+    response_model=ReadyOut,
+    responses=may_answer(503),
+)
+def ready(desk: DeskDep) -> Response | ReadyOut:
+    """200 once every configured ticker has a usable champion; else 503 with a reason for each."""
+    reasons = {
+        ticker: problem_of(error).detail if error else None
+        for ticker, error in desk.readiness().items()
+    }
+    if waiting := [ticker for ticker, reason in reasons.items() if reason]:
+        detail = f"not ready: {', '.join(waiting)}; see `tickers` for the reasons"
+        document = problem(503, "not_ready", detail)
+        return respond(document.model_copy(update={"tickers": reasons}))
+    return ReadyOut(tickers=reasons)
+
+
+@router.get("/tickers", summary="Tickers one can ask for", responses=may_answer(503))
+def tickers(desk: DeskDep) -> TickersOut:
+    """The configured ones first, then any other that has a model."""
+    return TickersOut(tickers=list(desk.tickers()))
+
+
+@router.get(
+    "/models/{ticker}", summary="The model behind a ticker", responses=may_answer(404, 422, 503)
+)
+def model(ticker: TickerPath, desk: DeskDep) -> ModelOut:
+    """Version, bundle and card: recipe, training range, provenance, scores of every baseline."""
+    return ModelOut.of(desk.champion(ticker))

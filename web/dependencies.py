@@ -1,0 +1,43 @@
+"""What routes need: the desk, by what it can do, and parameters that several share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Protocol
+
+from fastapi import Depends, Path, Query, Request
+
+from contracts import Champion, DriftVerdict, Event, Forecast, ForecastingError, Probability
+from schemas import MAX_STEPS, STEPS_HELP, Ticker
+
+
+class Desk(Protocol):
+    """What the routes need; `predict.ForecastDesk` is the real one."""
+
+    def forecast(self, ticker: str, steps: int, smoothing: bool) -> Forecast: ...
+    def probability(self, ticker: str, steps: int, event: Event, level: float) -> Probability: ...
+    def champion(self, ticker: str) -> Champion: ...
+    def tickers(self) -> tuple[str, ...]: ...
+    def readiness(self) -> Mapping[str, ForecastingError | None]: ...
+    def drift(self, ticker: str) -> DriftVerdict: ...
+    def close(self) -> None: ...
+
+
+def get_desk(request: Request) -> Desk:
+    """The desk opened at startup."""
+    desk: Desk = request.app.state.desk
+    return desk
+
+
+def get_default_steps(request: Request) -> int:
+    """The configured horizon, in exchange sessions."""
+    steps: int = request.app.state.default_steps
+    return steps
+
+
+DeskDep = Annotated[Desk, Depends(get_desk)]
+DefaultSteps = Annotated[int, Depends(get_default_steps)]
+TickerQuery = Annotated[Ticker, Query(description="Symbol as Yahoo writes it")]
+TickerPath = Annotated[Ticker, Path(description="Symbol as Yahoo writes it")]
+StepsQuery = Annotated[int | None, Query(ge=1, le=MAX_STEPS, description=STEPS_HELP)]
+SmoothingQuery = Annotated[bool, Query(description="Add an exponential moving average")]
