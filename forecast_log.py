@@ -77,7 +77,8 @@ def verdict_json(verdict: DriftVerdict) -> str:
 
 
 def parse_verdict(text: str) -> DriftVerdict:
-    """The verdict a JSON text describes: every field present, of its type, and none unknown.
+    """The verdict a JSON text describes: every field of its type, none unknown, and none missing
+    that the first version had.
 
     Raises:
         ValidationError: anything else.

@@ -47,7 +47,7 @@ from contracts.prices import (
     Scaling,
     Source,
 )
-from contracts.watching import DriftVerdict, FeatureDrift
+from contracts.watching import CheckedSession, DriftVerdict, FeatureDrift, Severity
 
 __all__ = [
     "Adjustment",
@@ -60,6 +60,7 @@ __all__ = [
     "BaseIdentity",
     "Calibration",
     "Champion",
+    "CheckedSession",
     "DriftVerdict",
     "Event",
     "ExportMismatch",
@@ -85,6 +86,7 @@ __all__ = [
     "QUANTILES",
     "Scaling",
     "ServiceUnavailable",
+    "Severity",
     "Skill",
     "Source",
     "SourceUnavailable",

@@ -32,7 +32,7 @@ from schemas.forecasts import (
 from schemas.models import BaseOut, CalibrationOut, CardOut, ModelOut, SpanOut
 from schemas.problems import FieldProblem, ProblemOut
 from schemas.service import HealthOut, ReadyOut, ServiceOut, TickersOut
-from schemas.watching import DriftOut, FeatureDriftOut
+from schemas.watching import CheckedSessionOut, DriftOut, FeatureDriftOut
 
 __all__ = [
     "BandOut",
@@ -44,6 +44,7 @@ __all__ = [
     "CardOut",
     "DataOut",
     "Day",
+    "CheckedSessionOut",
     "DriftOut",
     "EXAMPLE",
     "FeatureDriftOut",

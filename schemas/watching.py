@@ -11,6 +11,7 @@ from pydantic import (
 
 from contracts import (
     DriftVerdict,
+    Severity,
     Source,
 )
 from schemas.common import Out, Score
@@ -23,7 +24,18 @@ class FeatureDriftOut(Out):
     method: str
     distance: Score
     threshold: Score
-    drifted: bool
+    drifted: bool = Field(description="Beyond the threshold as of this session")
+    consecutive: int = Field(default=0, description="Sessions in a row that it has been so")
+    reason: str = Field(default="", description="What moved and by how much, in words")
+
+
+class CheckedSessionOut(Out):
+    """What the check says as of one past session."""
+
+    session: date
+    severity: Severity
+    strain: Score = Field(description="The largest distance in units of its threshold")
+    raised: bool = Field(default=False, description="A new alarm")
 
 
 class DriftOut(Out):
@@ -44,6 +56,18 @@ class DriftOut(Out):
     model_version: str
     data_source: Source
     reports: list[str]
+    severity: Severity = Field(
+        default="none",
+        description="`watch`: moved, not yet for enough sessions; `critical`: the feed is broken",
+    )
+    consecutive: int = Field(default=0, description="Sessions in a row that something has moved")
+    reasons: list[str] = []
+    episode: date | None = Field(default=None, description="Session that opened the alarm")
+    cooled_down: bool = Field(default=False, description="The alarm was raised before, not now")
+    false_alarms_per_month: Score = Field(
+        default=None, description="Share of 21-session months with a false alarm, by bootstrap"
+    )
+    history: list[CheckedSessionOut] = Field(default=[], description="Oldest first")
 
     @classmethod
     def of(cls, verdict: DriftVerdict) -> Self:
