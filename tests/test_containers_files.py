@@ -141,7 +141,7 @@ def test_a_role_installs_its_own_locked_requirements(role):
     [
         ("serve", set()),
         ("dashboard", {"streamlit"}),
-        ("monitor", {"evidently"}),
+        ("monitor", {"evidently", "mlflow", "mlflow-skinny"}),
         ("mlflow", {"mlflow", "mlflow-skinny"}),
     ],
 )
