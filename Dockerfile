@@ -94,11 +94,13 @@ COPY --from=train-venv /opt/venv /opt/venv
 COPY train.py bundling.py base_training.py fitting.py evaluation.py referee.py versions.py \
      as_published.py published_fits.py published_systems.py \
      tune.py search_space.py trial_ledger.py report.py scorecard.py \
+     registry_commands.py succession.py \
      baseline_arima.py model.py recipes.py registry.py metrics.py figures.py \
      serving.py bases.py inference.py model_store.py bands.py panel.py \
      data_pipeline.py generate_synthetic_data.py features.py calendars.py config.py ./
 COPY contracts/ contracts/
 COPY prices/ prices/
+COPY tracking/ tracking/
 COPY pretrained/ pretrained/
 ENV MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT=true
 HEALTHCHECK --interval=10s --timeout=30s --start-period=3600s --retries=3 \

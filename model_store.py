@@ -54,6 +54,16 @@ class Published:
         return Champion(version=self.version, bundle=self.bundle, card=self.card)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reign:
+    """One entry of a ticker's pointer: which bundle was published, and when."""
+
+    version: str
+    bundle: str
+    published_at: datetime  # UTC
+    alias_left_at: str | None = None  # what MLflow's alias named when it could not be moved
+
+
 def card_json(card: ModelCard) -> bytes:
     """The card as it is stored: indented JSON, ISO dates."""
     return CARD_FORM.dump_json(card, indent=2) + b"\n"
@@ -73,7 +83,7 @@ def verify(folder: Path) -> None:
     if present != set(manifest) or not {CARD, NETWORK} <= present:
         raise BadBundle(f"{folder.name}: files differ from the manifest; train it again")
     for name, digest in manifest.items():
-        if _digest(folder / name) != digest:
+        if not (folder / name).is_file() or _digest(folder / name) != digest:
             raise BadBundle(f"{folder.name}: {name} was altered after training; train it again")
 
 
@@ -156,19 +166,75 @@ class ModelStore:
         log.info("published ticker=%s version=%s bundle=%s", ticker, version, folder.name)
         return Published(version, folder.name, folder, card)
 
-    def rollback(self, ticker: str) -> Published:
+    def former(self, ticker: str) -> Published:
+        """The champion before the present one, verified.
+
+        Raises:
+            BadBundle: there is none, or it no longer verifies.
+        """
+        pointer = self._pointer(ticker)
+        if len(pointer) < 2:
+            raise BadBundle(f"{ticker} has no earlier champion to return to")
+        return self._resolve(pointer[-2])
+
+    def rollback(self, ticker: str, *, alias_moved: bool = True) -> Published:
         """Return to the champion before the present one.
+
+        Args:
+            ticker: whose.
+            alias_moved: False where MLflow could not be told; the pointer then says what its
+                alias still names, so that a later sync moves that and not the pointer.
 
         Raises:
             BadBundle: there is none, or it no longer verifies; the present one stays.
         """
         with self.lock(f"{ticker}.pointer"):
-            pointer = self._pointer(ticker)
-            if len(pointer) < 2:
-                raise BadBundle(f"{ticker} has no earlier champion to return to")
-            former = self._resolve(pointer[-2])
-            self._point(ticker, pointer[:-1])
+            former = self.former(ticker)
+            *earlier, newest, left = self._pointer(ticker)
+            if not alias_moved:
+                newest = {**newest, "alias_left_at": left.get("alias_left_at", left["version"])}
+            self._point(ticker, [*earlier, newest])
         return former
+
+    def alias_told(self, ticker: str) -> None:
+        """Note that MLflow's alias names the champion again."""
+        with self.lock(f"{ticker}.pointer"):
+            *earlier, newest = self._pointer(ticker)
+            kept = {name: value for name, value in newest.items() if name != "alias_left_at"}
+            self._point(ticker, [*earlier, kept])
+
+    def reigns(self, ticker: str) -> tuple[Reign, ...]:
+        """Every bundle that was published and not rolled back, the newest last; none if none was.
+
+        Raises:
+            BadBundle: the pointer is unreadable.
+        """
+        return tuple(
+            Reign(
+                version=row["version"],
+                bundle=row["bundle"],
+                published_at=datetime.fromisoformat(row["published_at"]),
+                alias_left_at=row.get("alias_left_at"),
+            )
+            for row in self._pointer(ticker)
+        )
+
+    def bundle(self, name: str) -> Path | None:
+        """The folder of a bundle that is here, not yet verified; None for any other name."""
+        folder = self.models_dir / name
+        return folder if BUNDLE_NAME.match(name) and folder.is_dir() else None
+
+    def adopt(self, ticker: str, folder: Path) -> Path:
+        """Take a bundle that lies elsewhere into the store, under the time it was trained at.
+
+        Raises:
+            BadBundle: it does not verify, or is another ticker's; nothing is kept then.
+        """
+        card = read_card(folder)
+        if card.ticker != ticker:
+            raise BadBundle(f"{folder.name} is a model of {card.ticker}, not {ticker}")
+        names = [item.name for item in folder.iterdir() if item.name != MANIFEST]
+        return self.write(ticker, card.trained_at, {name: folder / name for name in names})
 
     def champion(self, ticker: str) -> Published | None:
         """The published bundle, verified; None where the ticker has none.

@@ -1,12 +1,14 @@
 """The only door to MLflow: runs, metrics, registered versions, the `champion` alias.
 
 Publishes the champion into the model store. Knows no HTTP route and no training loop.
+`python registry.py promote|rollback|history AAPL` and `sync` are in `registry_commands`.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +20,7 @@ from filelock import FileLock
 
 from contracts import ForecastingError, TrackingUnavailable
 from model_store import ModelStore, Published
+from tracking.versions import Version, aliased, version_of, versions_of
 
 log = logging.getLogger(__name__)
 
@@ -212,9 +215,39 @@ class Registry:
 
     def publish(self, store: ModelStore, ticker: str, folder: Path, version: str) -> Published:
         """Move the `champion` alias, then the model store's pointer, to one version."""
+        self.name_champion(ticker, version)
+        return store.publish(ticker, folder, version)
+
+    def name_champion(self, ticker: str, version: str) -> None:
+        """Move the `champion` alias alone."""
         with self._reached():
             self._client.set_registered_model_alias(model_name(ticker), CHAMPION, version)
-        return store.publish(ticker, folder, version)
+
+    def named_champion(self, ticker: str) -> str | None:
+        """The number of the version that the `champion` alias names; None where none has it."""
+        with self._reached():
+            return aliased(self._client, model_name(ticker), CHAMPION)
+
+    def versions(self, ticker: str) -> tuple[Version, ...]:
+        """Every registered version of a ticker, the oldest first."""
+        with self._reached():
+            return versions_of(self._client, model_name(ticker))
+
+    def version(self, ticker: str, version: str) -> Version | None:
+        """One registered version; None where there is none of that number."""
+        with self._reached():
+            return version_of(self._client, model_name(ticker), version)
+
+    def download(self, version: Version, into: Path) -> Path:
+        """The files of a version's bundle, copied below an empty folder; not yet verified."""
+        from mlflow.artifacts import download_artifacts
+
+        with self._reached():
+            return Path(
+                download_artifacts(
+                    artifact_uri=version.source, dst_path=str(into), tracking_uri=self._uri
+                )
+            )
 
     def _experiment(self, ticker: str) -> str:
         from mlflow.exceptions import MlflowException
@@ -277,3 +310,14 @@ def _alone_while_creating(tracking_uri: str) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock"):
         yield
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Say who is champion and change it; see `registry_commands`."""
+    from registry_commands import main as command
+
+    return command(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

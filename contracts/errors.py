@@ -105,6 +105,12 @@ class TrackingUnavailable(ForecastingError):
     code = "tracking_unavailable"
 
 
+class RefusedVersion(ForecastingError):
+    """A registered version that may not become champion; the one there is stays."""
+
+    code = "refused_version"
+
+
 class NoDriftCheck(ForecastingError):
     code = "no_drift_check"
 

@@ -42,7 +42,8 @@ MAY_IMPORT = {
     "inference": WORDS | {"features", "panel", "bands"},
     "model_store": WORDS | {"config"},
     "bases": WORDS | {"config", "bands", "recipes", "inference", "model_store"},
-    "registry": WORDS | {"config", "model_store"},
+    "tracking": set(),
+    "registry": WORDS | {"config", "model_store", "tracking"},
     "forecast_log": WORDS | {"config"},
     "serving": WORDS
     | {"bands", "calendars", "features"}
@@ -83,6 +84,10 @@ MAY_IMPORT = {
     "as_published": WORDS
     | {"config", "figures", "recipes", "versions", "data_pipeline", "registry"}
     | {"published_systems", "published_fits"},
+    "succession": WORDS
+    | {"config", "recipes", "data_pipeline", "inference", "model_store", "bases", "registry"}
+    | {"tracking", "serving", "referee", "evaluation"},
+    "registry_commands": WORDS | {"config", "model_store", "registry", "tracking", "succession"},
     "bundling": WORDS
     | {"config", "features", "panel", "recipes", "figures", "versions", "model"}
     | {"inference", "model_store", "bases", "registry"}
@@ -115,8 +120,10 @@ MAY_IMPORT = {
     "announce": set(),
 }
 
-# A main() in layers 1 and 2 may fetch settings and prices inside itself; nothing else may.
+# A main() in layers 1 and 2 may fetch settings and prices inside itself, and registry's its
+# commands; nothing else may.
 IN_MAIN_ONLY = {
+    "registry": {"registry_commands"},
     "generate_synthetic_data": {"config", "data_pipeline", "figures"},
     "baseline_arima": {"config", "data_pipeline", "calendars", "features", "metrics"},
 }
@@ -124,7 +131,7 @@ IN_MAIN_ONLY = {
 DOOR_OF = {
     "yfinance": {"prices"},
     "pandera": {"prices"},
-    "mlflow": {"registry"},
+    "mlflow": {"registry", "tracking"},
     "statsmodels": {"baseline_arima"},
     "tensorflow": {"model"},
     "keras": {"model"},

@@ -26,6 +26,7 @@ STATUS_OF = {
     "no_drift_check": 404,
     "invalid_ticker": 422,
     "unknown_recipe": 422,
+    "refused_version": 409,
     "no_champion": 503,
     "no_base": 503,
     "not_enough_history": 503,
@@ -46,6 +47,7 @@ FIXED_DETAIL = {
     "bad_prices": "The stored prices of this ticker cannot be trusted; the service's log says why.",
     "bad_bundle": "The model of this ticker is incomplete or altered and was not loaded; train it "
     "again. The service's log says more.",
+    "refused_version": "That version may not become champion; the service's log says why.",
     "tracking_unavailable": "The tracking server does not answer; try again later.",
     "log_unavailable": "The database of served forecasts does not answer; try again later.",
     "service_unavailable": "A service that this one needs does not answer; try again later.",
