@@ -59,9 +59,10 @@ ENV STOCK_DATA_DIR=/data/prices STOCK_MODELS_DIR=/models STOCK_REPORTS_DIR=/repo
 FROM worker AS serve
 COPY --from=serve-venv /opt/venv /opt/venv
 COPY app.py answers.py predict.py serving.py bases.py inference.py forecast_log.py model_store.py \
-     recipes.py bands.py panel.py \
+     recipes.py bands.py panel.py significance.py \
      data_pipeline.py generate_synthetic_data.py figures.py features.py calendars.py config.py ./
 COPY contracts/ contracts/
+COPY records/ records/
 COPY schemas/ schemas/
 COPY web/ web/
 COPY prices/ prices/
@@ -94,7 +95,7 @@ COPY --from=train-venv /opt/venv /opt/venv
 COPY train.py bundling.py base_training.py fitting.py evaluation.py referee.py versions.py \
      as_published.py published_fits.py published_systems.py \
      tune.py search_space.py trial_ledger.py report.py scorecard.py \
-     registry_commands.py succession.py \
+     registry_commands.py succession.py significance.py \
      baseline_arima.py model.py recipes.py registry.py metrics.py figures.py \
      serving.py bases.py inference.py model_store.py bands.py panel.py \
      data_pipeline.py generate_synthetic_data.py features.py calendars.py config.py ./
@@ -112,9 +113,10 @@ CMD ["python", "train.py", "--missing", "--stay"]
 FROM worker AS monitor
 COPY --from=monitor-venv /opt/venv /opt/venv
 COPY drift_monitor.py drift.py serving.py bases.py inference.py forecast_log.py model_store.py \
-     recipes.py bands.py panel.py \
+     recipes.py bands.py panel.py significance.py \
      data_pipeline.py generate_synthetic_data.py figures.py features.py calendars.py config.py ./
 COPY contracts/ contracts/
+COPY records/ records/
 COPY prices/ prices/
 ENTRYPOINT ["python", "drift_monitor.py"]
 CMD ["AAPL"]

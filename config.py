@@ -70,6 +70,7 @@ class Settings(BaseSettings):
     prediction_steps: Annotated[int, Field(ge=1, le=90)] = 30
     ema_span: Annotated[int, Field(ge=1, le=250)] = 10
     allow_synthetic: bool = True  # the last tier of prices, labelled wherever it shows
+    forecast_log_days: Annotated[int, Field(ge=0)] = 1826  # kept with their outcomes; 0: for ever
     refresh: bool = True  # the API fetches newer prices beside its requests
     alphavantage_api_key: SecretStr | None = Field(  # the tier after Yahoo; none without a key
         default=None, validation_alias="alphavantage_api_key"

@@ -1,69 +1,41 @@
-"""The only door to the database: what each drift check found. SQLite, or PostgreSQL by URL.
+"""The only door to the database: promises and what came of them, drift verdicts, queues, leases.
 
-Knows no models, no prices and no settings; it is handed an address.
+SQLite, or PostgreSQL by URL. Knows no models, no prices but those it is handed, and no settings.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from pathlib import Path
+from collections.abc import Mapping
+from datetime import date, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 from pydantic import TypeAdapter, ValidationError
-from sqlalchemy.exc import ArgumentError, DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.schema import CreateIndex, CreateTable
 
-from contracts import BadSettings, DriftVerdict, LogUnavailable
+from contracts import (
+    CheckRequest,
+    DriftVerdict,
+    LogUnavailable,
+    Performance,
+    Prices,
+    Promise,
+    Settlement,
+    TrainingRequest,
+)
+from records import performance as scoring
+from records import promising, retention, settling
+from records.database import Database
+from records.leases import Lease
+from records.requests import RequestQueue
+from records.schema import CHECK_REQUESTS, DRIFT_CHECKS, PROMISES, TRAINING_REQUESTS
+from records.schema import UtcDateTime as UtcDateTime
+from records.writer import ForecastWriter as ForecastWriter
 
 log = logging.getLogger(__name__)
 
-BUSY_SECONDS = 5.0  # how long to wait for another writer, or for a server
-LOCK_KEY = 5_281_970  # of this log among a PostgreSQL server's advisory locks
 VERDICT_FORM: TypeAdapter[DriftVerdict] = TypeAdapter(DriftVerdict)
-
-
-class UtcDateTime(sa.types.TypeDecorator[datetime]):
-    """An aware moment in, the same moment in UTC out.
-
-    SQLite drops the time zone of what it stores and PostgreSQL keeps it, so both get UTC.
-    """
-
-    impl = sa.DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        """Refuse a moment without a zone: it could mean any of 24."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError(f"{value} has no time zone; give it in UTC")
-        moment = value.astimezone(UTC)
-        return moment.replace(tzinfo=None) if dialect.name == "sqlite" else moment
-
-    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        """What SQLite returns without a zone is UTC."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if dialect.name == "sqlite" else value.astimezone(UTC)
-
-
-METADATA = sa.MetaData()
-DRIFT_CHECKS = sa.Table(
-    "drift_checks",
-    METADATA,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("ticker", sa.String(32), nullable=False),
-    sa.Column("checked_at", UtcDateTime, nullable=False),
-    sa.Column("alarm", sa.Boolean, nullable=False),
-    sa.Column("verdict", sa.JSON, nullable=False),
-    sa.Index("drift_checks_by_ticker", "ticker", "checked_at"),
-)
 
 
 def verdict_json(verdict: DriftVerdict) -> str:
@@ -87,7 +59,11 @@ def parse_verdict(text: str) -> DriftVerdict:
 
 
 class ForecastLog:
-    """One database. Nothing is opened or created before the first call that needs it."""
+    """One database. Nothing is opened or created before the first call that needs it.
+
+    Safe to share by threads; processes share the database. Every call may raise LogUnavailable:
+    the database is away, locked, read-only, or of a newer version.
+    """
 
     def __init__(self, url: str) -> None:
         """Take an address such as `sqlite:///forecasts.db` or `postgresql+psycopg://...`.
@@ -95,33 +71,77 @@ class ForecastLog:
         Raises:
             BadSettings: no address, or of a database whose driver is not installed.
         """
-        try:
-            self._url = sa.make_url(url)
-            patience = "timeout" if self._is_sqlite else "connect_timeout"
-            waiting = {patience: BUSY_SECONDS if self._is_sqlite else int(BUSY_SECONDS)}
-            self._engine = sa.create_engine(self._url, connect_args=waiting, pool_pre_ping=True)
-        except (ArgumentError, ModuleNotFoundError) as error:
-            raise BadSettings(
-                "STOCK_DATABASE_URL is not the address of a database that can be used here "
-                f"({type(error).__name__}); expected something like sqlite:///forecasts.db"
-            ) from error
+        self._database = Database(url)
+        self._trainings = RequestQueue(self._database, TRAINING_REQUESTS)
+        self._checks = RequestQueue(self._database, CHECK_REQUESTS)
+
+    def close(self) -> None:
+        """Give every connection back. Close writers first."""
+        self._database.close()
+
+    # Promises
+
+    def writer(self) -> ForecastWriter:
+        """A writer of served forecasts, with a thread of its own from its first forecast on."""
+        return ForecastWriter(self._database)
+
+    def promises(
+        self, ticker: str, first: date | None = None, last: date | None = None
+    ) -> tuple[Promise, ...]:
+        """What was promised of a ticker, origins from `first` through `last`, earliest first."""
+        with self._database.reading(PROMISES) as connection:
+            return promising.read(connection, ticker, first, last) if connection else ()
+
+    def settle(self, prices: Prices, today: date) -> Settlement:
+        """Put these prices beside what was promised for their sessions. Idempotent.
+
+        Args:
+            prices: the whole history of one ticker as it is known now.
+            today: bars of later days are not looked at.
+        """
+        with self._database.writing() as connection:
+            self._database.serialise(connection, f"settle {prices.ticker}")
+            found = settling.settle(connection, prices, today, self._database.now(connection))
+        log.info(
+            "settled ticker=%s through=%s settled=%d waiting=%d revised=%d skipped=%d",
+            *(found.ticker, found.through, found.settled),
+            *(found.waiting, found.revised, found.skipped),
+        )
+        return found
+
+    def performance(self, ticker: str) -> Performance:
+        """How what was served of a ticker turned out, by model version and step."""
+        with self._database.reading(PROMISES) as connection:
+            if connection is None:
+                return scoring.empty(ticker)
+            return scoring.performance(connection, ticker)
+
+    def purge(self, older_than_days: int) -> int:
+        """Delete promises made longer ago, with their outcomes; how many promises there were.
+
+        Args:
+            older_than_days: 0 deletes nothing.
+        """
+        if older_than_days <= 0:
+            return 0
+        with self._database.writing() as connection:
+            before = self._database.now(connection) - timedelta(days=older_than_days)
+            gone = retention.purge(connection, before)
+        log.info("purged promises=%d older_than_days=%d", gone, older_than_days)
+        return gone
+
+    # Drift verdicts
 
     def record_verdict(self, verdict: DriftVerdict) -> None:
-        """Append one verdict; the table is created when it is missing.
-
-        Raises:
-            LogUnavailable: the database is away, locked or read-only.
-        """
+        """Append one verdict."""
         row = {
             "ticker": verdict.ticker,
             "checked_at": verdict.checked_at,
             "alarm": verdict.alarm,
             "verdict": json.loads(verdict_json(verdict)),
         }
-        with self._explained("written"):
-            self._create_tables()
-            with self._engine.begin() as connection:
-                connection.execute(sa.insert(DRIFT_CHECKS).values(row))
+        with self._database.writing() as connection:
+            connection.execute(sa.insert(DRIFT_CHECKS).values(row))
         log.info("recorded ticker=%s alarm=%s", verdict.ticker, verdict.alarm)
 
     def latest_verdict(self, ticker: str) -> DriftVerdict | None:
@@ -130,62 +150,30 @@ class ForecastLog:
         Reading creates nothing: without a database file or table the answer is None too.
 
         Raises:
-            LogUnavailable: the database is away or locked, or holds a row this version
-                cannot read.
+            LogUnavailable: also where the row was not written by this version.
         """
+        rows = self._verdict_rows(ticker, 1)
+        return self._parsed(ticker, rows[0]) if rows else None
+
+    def verdicts(self, ticker: str, limit: int = 30) -> tuple[DriftVerdict, ...]:
+        """The newest verdicts, the newest first; those of other versions are left out."""
+        found = []
+        for row in self._verdict_rows(ticker, limit):
+            try:
+                found.append(self._parsed(ticker, row))
+            except LogUnavailable:
+                log.info("verdict_of_another_version ticker=%s", ticker)
+        return tuple(found)
+
+    def _verdict_rows(self, ticker: str, limit: int) -> list[dict[str, Any]]:
         newest = (
             sa.select(DRIFT_CHECKS.c.verdict)
             .where(DRIFT_CHECKS.c.ticker == ticker)
             .order_by(DRIFT_CHECKS.c.checked_at.desc(), DRIFT_CHECKS.c.id.desc())
-            .limit(1)
+            .limit(limit)
         )
-        if self._no_file_yet:
-            return None
-        with self._explained("read"):
-            if not sa.inspect(self._engine).has_table(DRIFT_CHECKS.name):
-                return None
-            with self._engine.connect() as connection:
-                row: dict[str, Any] | None = connection.scalar(newest)
-        return None if row is None else self._parsed(ticker, row)
-
-    def close(self) -> None:
-        """Give every connection back."""
-        self._engine.dispose()
-
-    @property
-    def _is_sqlite(self) -> bool:
-        return self._url.get_backend_name() == "sqlite"
-
-    @property
-    def _no_file_yet(self) -> bool:
-        name = self._url.database
-        in_memory = not name or ":memory:" in name
-        return self._is_sqlite and not in_memory and not Path(str(name)).is_file()
-
-    def _create_tables(self) -> None:
-        """Make what is missing; safe beside another process doing the same."""
-        with self._engine.connect() as connection:
-            if self._is_sqlite:  # readers then never wait for a writer; kept in the file
-                connection.exec_driver_sql("PRAGMA journal_mode=WAL")
-            else:  # PostgreSQL's IF NOT EXISTS fails when two sessions create at once
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK_KEY)))
-            for table in METADATA.sorted_tables:
-                connection.execute(CreateTable(table, if_not_exists=True))
-                for index in table.indexes:
-                    connection.execute(CreateIndex(index, if_not_exists=True))
-            connection.commit()
-
-    @contextmanager
-    def _explained(self, deed: str) -> Iterator[None]:
-        try:
-            yield
-        except (DBAPIError, PoolTimeout) as error:
-            where = self._url.render_as_string(hide_password=True)
-            cause = str(getattr(error, "orig", None) or type(error).__name__).splitlines()[0]
-            raise LogUnavailable(
-                f"the forecast log at {where} cannot be {deed} now ({cause}); "
-                "see that the database runs and STOCK_DATABASE_URL names it"
-            ) from error
+        with self._database.reading(DRIFT_CHECKS) as connection:
+            return [] if connection is None else list(connection.scalars(newest))
 
     def _parsed(self, ticker: str, row: dict[str, Any]) -> DriftVerdict:
         try:
@@ -195,3 +183,57 @@ class ForecastLog:
                 f"the last drift verdict of {ticker} was not written by this version; "
                 f"run: python drift_monitor.py {ticker}"
             ) from error
+
+    # Requests of one process to another
+
+    def ask_training(self, ticker: str, reason: str) -> int:
+        """The id of the ticker's open request to be trained, made if there is none."""
+        return self._trainings.ask(ticker, reason)
+
+    def take_training(self, worker: str, lease_seconds: float) -> TrainingRequest | None:
+        """The oldest request that nobody works at, for so many seconds; None without one."""
+        row = self._trainings.take(worker, lease_seconds)
+        return None if row is None else TrainingRequest(reason=row["reason"], **_taken(row))
+
+    def renew_training(self, number: int, worker: str, lease_seconds: float) -> bool:
+        """Keep a taken request for so long from now; False where it is another's by now."""
+        return self._trainings.renew(number, worker, lease_seconds)
+
+    def finish_training(self, number: int, outcome: str, worker: str | None = None) -> bool:
+        """Close a request and say what came of it.
+
+        Args:
+            number: its id.
+            outcome: a line for people.
+            worker: then only if it is still this worker's.
+
+        Returns:
+            False where it was closed already, or is another worker's by now.
+        """
+        return self._trainings.finish(number, outcome, worker)
+
+    def ask_check(self, ticker: str, reason: str = "asked for") -> int:
+        """The id of the ticker's open request to be checked for drift, made if there is none."""
+        return self._checks.ask(ticker, reason)
+
+    def take_check(self, worker: str, lease_seconds: float) -> CheckRequest | None:
+        """As `take_training`, of drift checks."""
+        row = self._checks.take(worker, lease_seconds)
+        return None if row is None else CheckRequest(**_taken(row))
+
+    def finish_check(self, number: int, outcome: str = "done", worker: str | None = None) -> bool:
+        """As `finish_training`, of a drift check."""
+        return self._checks.finish(number, outcome, worker)
+
+    def lease(self, name: str, holder: str, seconds: float) -> Lease:
+        """`with log.lease("watch", "host-1", 60) as lease:` holds the name alone until the end.
+
+        Entering raises LeaseTaken where somebody holds it; `lease.renew()` before the seconds are
+        over keeps it, and raises LeaseLost where it was too late.
+        """
+        return Lease(self._database, name, holder, seconds)
+
+
+def _taken(row: Mapping[Any, Any]) -> dict[str, Any]:
+    names = ("id", "ticker", "asked_at", "worker", "expires_at", "attempts")
+    return {name: row[name] for name in names}

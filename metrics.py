@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy import stats
 from sklearn.metrics import (
     mean_absolute_error,
     mean_squared_error,
@@ -19,6 +18,9 @@ from sklearn.metrics import (
 
 from contracts import QUANTILES as QUANTILES  # a public name of this module too
 from contracts import FloatArray, Verdict
+from significance import diebold_mariano as diebold_mariano
+from significance import equal_accuracy as equal_accuracy
+from significance import long_run_variance as long_run_variance
 
 SIGNIFICANCE = 0.05  # two-sided, for verdicts and the gate
 
@@ -105,53 +107,6 @@ def winkler(actual: FloatArray, lower: FloatArray, upper: FloatArray, level: flo
     """
     missed = np.maximum(lower - actual, 0) + np.maximum(actual - upper, 0)
     return np.asarray(upper - lower + 2 / (1 - level) * missed)
-
-
-def long_run_variance(values: FloatArray, lags: int) -> float:
-    """Newey and West's (1987) variance of sqrt(n) times the mean, with Bartlett weights."""
-    centred = values - values.mean()
-    count = len(values)
-    return float(
-        np.mean(centred**2)
-        + 2
-        * sum(
-            (1 - lag / (lags + 1)) * np.sum(centred[lag:] * centred[:-lag]) / count
-            for lag in range(1, min(lags, count - 1) + 1)
-        )
-    )
-
-
-def equal_accuracy(loss: FloatArray, baseline_loss: FloatArray, horizon: int = 1) -> float:
-    """Two-sided p-value that two forecasts lose the same on average.
-
-    Diebold and Mariano (1995) with the small-sample correction of Harvey, Leybourne and Newbold
-    (1997); the variance is Newey and West's with max(horizon - 1, n^(1/3)) lags, since losses
-    of daily prices cluster and those of overlapping horizons share their days.
-
-    Args:
-        loss: shape (n,), in time order.
-        baseline_loss: shape (n,), the other forecast's on the same rows.
-        horizon: rows that one forecast reaches over.
-
-    Returns:
-        A p-value; 1.0 where both lose alike on every row, n < 10 or the correction has no room
-        (too few rows to tell).
-    """
-    gap = np.asarray(loss) - np.asarray(baseline_loss)
-    count = len(gap)
-    correction = (count + 1 - 2 * horizon + horizon * (horizon - 1) / max(count, 1)) / max(count, 1)
-    if count < 10 or not gap.any() or correction <= 0:
-        return 1.0
-    variance = long_run_variance(gap, max(horizon - 1, int(count ** (1 / 3))))
-    if variance <= 0:
-        return 1.0
-    statistic = gap.mean() / math.sqrt(variance / count) * math.sqrt(correction)
-    return float(2 * stats.t.sf(abs(statistic), df=count - 1))
-
-
-def diebold_mariano(errors: FloatArray, baseline_errors: FloatArray, horizon: int = 1) -> float:
-    """`equal_accuracy` on squared errors; both of shape (n,), in time order."""
-    return equal_accuracy(np.square(errors), np.square(baseline_errors), horizon)
 
 
 def block_means(losses: FloatArray, block: int, draws: int, seed: int) -> FloatArray:

@@ -126,6 +126,18 @@ class LogUnavailable(ForecastingError):
     code = "log_unavailable"
 
 
+class LeaseTaken(ForecastingError):
+    """Somebody else is at this work; the text says who and until when."""
+
+    code = "lease_taken"
+
+
+class LeaseLost(ForecastingError):
+    """The lease ran out before it was renewed, and somebody else has taken the work."""
+
+    code = "lease_lost"
+
+
 class ServiceUnavailable(ForecastingError):
     """The forecast service does not answer its client."""
 

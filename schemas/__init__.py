@@ -31,6 +31,7 @@ from schemas.forecasts import (
 )
 from schemas.models import BaseOut, CalibrationOut, CardOut, ModelOut, SpanOut
 from schemas.problems import FieldProblem, ProblemOut
+from schemas.promises import LiveScoresOut, PerformanceOut, PerformanceRowOut
 from schemas.service import HealthOut, ReadyOut, ServiceOut, TickersOut
 from schemas.watching import CheckedSessionOut, DriftOut, FeatureDriftOut
 
@@ -53,12 +54,15 @@ __all__ = [
     "HealthOut",
     "IT",
     "IdentityOut",
+    "LiveScoresOut",
     "MAX_BATCH",
     "MAX_STEPS",
     "MODE_HELP",
     "ModelOut",
     "Out",
     "PROBABILITY_EXAMPLE",
+    "PerformanceOut",
+    "PerformanceRowOut",
     "Price",
     "ProbabilityIn",
     "ProbabilityOut",

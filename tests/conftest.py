@@ -9,9 +9,11 @@ from pathlib import Path
 
 import postgres
 import pytest
+import sqlalchemy as sa
 from project import Project
 
 from config import Settings
+from forecast_log import ForecastLog
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -54,6 +56,28 @@ def postgres_url() -> Iterator[str]:
         raise AssertionError("absent() always raises")
     with postgres.server(folder) as url:
         yield url
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of either kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'forecasts.db'}"
+    address: str = request.getfixturevalue("postgres_url")
+    engine = sa.create_engine(address)
+    with engine.begin() as connection:
+        connection.execute(sa.text("DROP SCHEMA public CASCADE"))
+        connection.execute(sa.text("CREATE SCHEMA public"))
+    engine.dispose()
+    return address
+
+
+@pytest.fixture
+def forecast_log(database_url: str) -> Iterator[ForecastLog]:
+    """The log on an empty database of either kind."""
+    opened = ForecastLog(database_url)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture

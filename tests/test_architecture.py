@@ -15,14 +15,15 @@ ROOT = Path(__file__).resolve().parent.parent
 WORDS = {"contracts"}
 PURE = {
     *("versions", "features", "panel", "metrics", "bands", "recipes", "calendars", "answers"),
-    *("figures", "drift"),
+    *("figures", "drift", "significance"),
 }
 DOORS = {"data_pipeline", "inference", "model_store", "bases", "registry", "forecast_log"}
 MAY_IMPORT = {
     "contracts": set(),
     "config": WORDS,
     "features": WORDS,
-    "metrics": WORDS,
+    "significance": WORDS,
+    "metrics": WORDS | {"significance"},
     "panel": WORDS | {"features"},
     "bands": WORDS,
     "recipes": WORDS,
@@ -44,7 +45,8 @@ MAY_IMPORT = {
     "bases": WORDS | {"config", "bands", "recipes", "inference", "model_store"},
     "tracking": set(),
     "registry": WORDS | {"config", "model_store", "tracking"},
-    "forecast_log": WORDS | {"config"},
+    "records": WORDS | {"features", "significance"},
+    "forecast_log": WORDS | {"records"},
     "serving": WORDS
     | {"bands", "calendars", "features"}
     | {"data_pipeline", "inference", "model_store", "bases"},
@@ -138,7 +140,8 @@ DOOR_OF = {
     "tf2onnx": {"model"},
     "keras_tuner": {"tune"},
     "onnxruntime": {"inference"},
-    "sqlalchemy": {"forecast_log", "registry"},  # registry only names its errors
+    "sqlalchemy": {"forecast_log", "records", "registry"},  # registry only names its errors
+    "alembic": {"records"},
     "evidently": {"drift_monitor"},
     "fastapi": {"app", "web"},
     "streamlit": {"streamlit_app"},

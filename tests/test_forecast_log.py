@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import StatementError
 
-import forecast_log
+import records.database
 from contracts import BadSettings, DriftVerdict, FeatureDrift, LogUnavailable
 from forecast_log import ForecastLog, UtcDateTime, parse_verdict, verdict_json
 
@@ -34,25 +34,6 @@ def database(tmp_path):
 @pytest.fixture
 def store(database):
     opened = ForecastLog(f"sqlite:///{database}")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def url(request, database):
-    """An empty database of either kind."""
-    if request.param == "sqlite":
-        return f"sqlite:///{database}"
-    address = request.getfixturevalue("postgres_url")
-    engine = sa.create_engine(address)
-    forecast_log.METADATA.drop_all(engine)
-    engine.dispose()
-    return address
-
-
-@pytest.fixture
-def either(url):
-    opened = ForecastLog(url)
     yield opened
     opened.close()
 
@@ -79,30 +60,30 @@ def a_verdict(**changes: object) -> DriftVerdict:
     return replace(verdict, **changes)
 
 
-def test_a_verdict_comes_back_as_it_went_in(either):
-    either.record_verdict(a_verdict())
-    assert either.latest_verdict("AAPL") == a_verdict()
+def test_a_verdict_comes_back_as_it_went_in(forecast_log):
+    forecast_log.record_verdict(a_verdict())
+    assert forecast_log.latest_verdict("AAPL") == a_verdict()
 
 
-def test_the_latest_is_the_newest_check_not_the_last_row(either):
+def test_the_latest_is_the_newest_check_not_the_last_row(forecast_log):
     newer = a_verdict(summary="newer")
-    either.record_verdict(newer)
-    either.record_verdict(a_verdict(checked_at=newer.checked_at - timedelta(days=1)))
-    assert either.latest_verdict("AAPL") == newer
+    forecast_log.record_verdict(newer)
+    forecast_log.record_verdict(a_verdict(checked_at=newer.checked_at - timedelta(days=1)))
+    assert forecast_log.latest_verdict("AAPL") == newer
 
 
-def test_of_two_checks_in_one_instant_the_second_counts(either):
-    either.record_verdict(a_verdict(summary="first"))
-    either.record_verdict(a_verdict(summary="second"))
-    assert either.latest_verdict("AAPL").summary == "second"
+def test_of_two_checks_in_one_instant_the_second_counts(forecast_log):
+    forecast_log.record_verdict(a_verdict(summary="first"))
+    forecast_log.record_verdict(a_verdict(summary="second"))
+    assert forecast_log.latest_verdict("AAPL").summary == "second"
 
 
-def test_tickers_do_not_see_each_other(either):
-    either.record_verdict(a_verdict())
-    either.record_verdict(a_verdict(ticker="MSFT", alarm=False))
-    assert either.latest_verdict("AAPL").alarm
-    assert not either.latest_verdict("MSFT").alarm
-    assert either.latest_verdict("GOOGL") is None
+def test_tickers_do_not_see_each_other(forecast_log):
+    forecast_log.record_verdict(a_verdict())
+    forecast_log.record_verdict(a_verdict(ticker="MSFT", alarm=False))
+    assert forecast_log.latest_verdict("AAPL").alarm
+    assert not forecast_log.latest_verdict("MSFT").alarm
+    assert forecast_log.latest_verdict("GOOGL") is None
 
 
 def test_reading_creates_no_file(store, database):
@@ -142,7 +123,7 @@ def test_a_reader_does_not_wait_for_a_writer(store, database):
 def test_a_locked_database_is_said_plainly(store, database, monkeypatch):
     store.record_verdict(a_verdict())
     store.close()
-    monkeypatch.setattr(forecast_log, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(records.database, "BUSY_SECONDS", 0.05)
     impatient = ForecastLog(f"sqlite:///{database}")
     writer = sqlite3.connect(database, isolation_level=None)
     writer.execute("BEGIN IMMEDIATE")
@@ -234,13 +215,13 @@ def test_the_moment_type_is_right_on_both_databases(dialect, naive):
     assert kind.process_result_value(stored, dialect) == moment
 
 
-def test_two_processes_may_create_the_database_at_once(url):
+def test_two_processes_may_create_the_database_at_once(database_url):
     code = (
         "import sys; from test_forecast_log import a_verdict\n"
         "from forecast_log import ForecastLog\n"
         "for _ in range(5): ForecastLog(sys.argv[1]).record_verdict(a_verdict())"
     )
-    command = [sys.executable, "-W", "ignore", "-c", code, url]
+    command = [sys.executable, "-W", "ignore", "-c", code, database_url]
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
     with ThreadPoolExecutor() as pool:
         runs = pool.map(
@@ -250,7 +231,7 @@ def test_two_processes_may_create_the_database_at_once(url):
             range(3),
         )
     assert [run.stderr for run in runs if run.returncode] == []
-    engine = sa.create_engine(url)
+    engine = sa.create_engine(database_url)
     with engine.connect() as connection:
         assert connection.scalar(sa.text("SELECT count(*) FROM drift_checks")) == 15
     engine.dispose()

@@ -1,0 +1,1 @@
+"""The inner rooms of `forecast_log`, which is the only door to them."""
