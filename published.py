@@ -14,7 +14,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +45,17 @@ def searched(seed: int, trial: int) -> dict[str, float]:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One thing to compute and keep: `published`, `on_test`, `causal`, `baselines`, `trial`."""
+    """One thing to compute and keep: `published`, a reading, `causal`, `baselines`, `trial`."""
 
     system: System
     source: Source
     form: str
     number: int  # a seed, or a trial's number
+
+    @property
+    def read(self) -> System:
+        """The system in the reading that the form names."""
+        return self.system.read_as(self.form)
 
     def recipe(self, epochs: int | None) -> Recipe:
         """The system's recipe with what the command or a trial replaces."""
@@ -66,8 +71,7 @@ class Task:
         if self.form == "causal":
             return fit_causal(lot, recipe, self.number)
         seed = FIRST_SEED if self.form == "trial" else self.number
-        system = replace(self.system, chosen_on="test") if self.form == "on_test" else self.system
-        done = fit_published(lot, system, recipe, seed)
+        done = fit_published(lot, self.read, recipe, seed)
         return done | (searched(FIRST_SEED, self.number) if self.form == "trial" else {})
 
 
@@ -78,8 +82,8 @@ def tasks_of(system: System, seeds: int) -> Iterator[Task]:
     for seed in range(FIRST_SEED, FIRST_SEED + seeds):
         for source in system.sources:
             yield Task(system, source, "published", seed)
-            if system.also_on_test:
-                yield Task(system, source, "on_test", seed)
+            for reading in system.readings:
+                yield Task(system, source, reading, seed)
             yield Task(system, source, "causal", seed)
     for source in system.sources:
         for trial in range(system.trials):
@@ -98,7 +102,7 @@ class Bench:
         """The file of a task's result: its name changes with whatever decides the numbers."""
         recipe = task.recipe(self.epochs).as_dict()
         series = read_series(self.data, task.source)
-        digest = hashlib.sha256(json.dumps([recipe, task.system.as_dict()]).encode())
+        digest = hashlib.sha256(json.dumps([recipe, task.read.as_dict()]).encode())
         digest.update(series.days.tobytes() + series.values.tobytes() + series.closes.tobytes())
         name = f"{task.system.recipe}-{task.source.name}-{task.form}-{task.number}"
         return self.cache / f"{name}-{digest.hexdigest()[:10]}.json"
@@ -116,7 +120,7 @@ class Bench:
         if (found := self.done(task)) is not None:
             return found
         recipe, began = task.recipe(self.epochs), time.monotonic()
-        lot = cut(read_series(self.data, task.source), task.system, recipe)
+        lot = cut(read_series(self.data, task.source), task.read, recipe)
         result = task.compute(lot, recipe) | {"seconds": round(time.monotonic() - began, 1)}
         path = self.kept(task)
         path.parent.mkdir(parents=True, exist_ok=True)

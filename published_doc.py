@@ -33,9 +33,10 @@ published and writes this page. "As published" is the published scale, split and
 with the leaks named in each section; "causal" is the same recipe on the same rows, with scales
 that end with each input and an epoch chosen before the first test row, as `train.py` does it.
 Forecasts of every kind are put on the published scale of their target, so that all rows of a
-table are in one metric; mean ± standard deviation over seeds. Direction is measured from the
-last known price; "differences" is the form that was published, signs of successive differences
-of both series, in which a forecast that is wrong by 50 every day scores 100 %."""
+table are in one metric unless it says otherwise; mean ± standard deviation over seeds. Direction
+is measured from the last known price; "differences" is the form that was published, signs of
+successive differences of both series, in which a forecast that is wrong by 50 every day scores
+100 %."""
 COLUMNS = ("mse", "mae", "rmse", "direction", "direction_spec")
 TABLE = (
     "| series | forecast | MSE | MAE | RMSE, USD | direction | differences |\n"
@@ -45,6 +46,10 @@ OVERVIEW = (
     "| system | metric | published | ours, as published | ours, causal | last price |\n"
     "|---|---|--:|--:|--:|--:|"
 )
+READINGS = {
+    "trailing": "ours, on another scale: each value by its own trailing window",
+    "on_test": "ours, epoch chosen on the judged rows",
+}
 NAIVE = {"last_price": "last price", "last_close": "last close", "arima": "ARIMA(5,1,0)"}
 
 
@@ -94,8 +99,7 @@ def table(section: Section) -> str:
         if "mse" in given:
             lines.append(row(name, "published", [given], GIVEN))
         lines.append(row(name, "**ours, as published**", results["published"]))
-        if "on_test" in results:
-            lines.append(row(name, "ours, epoch chosen on the judged rows", results["on_test"]))
+        lines += [row(name, READINGS[form], results[form]) for form in section.system.readings]
         lines.append(row(name, "ours, causal", results["causal"]))
         naive = results["baselines"][0]
         alike = naive["last_price"]["mse"] == naive["last_close"]["mse"]
@@ -166,6 +170,16 @@ def headline(section: Section) -> tuple[str, float | None, float, float, float]:
     return "test MSE, mean of the series", given, ours, causal, last
 
 
+def of_scale(section: Section, form: str) -> str:
+    """The line of a reading with another scale, on which the causal form was not scored."""
+    ours, last = (section.ours(score, form) for score in ("mse", "last_price_mse"))
+    what = f"the same, {READINGS[form].removeprefix('ours, ')}"
+    return (
+        f"| `{section.system.recipe}` | {what} | {section.theirs('mse'):g} | {ours:.6f} | - | "
+        f"{last:.6f} |"
+    )
+
+
 def overview(sections: Sequence[Section]) -> str:
     """One line per system in the metric that was published."""
     lines = [OVERVIEW]
@@ -174,6 +188,7 @@ def overview(sections: Sequence[Section]) -> str:
         cells = ["-" if published is None else f"{published:g}"]
         cells += [f"{number:.6f}" for number in numbers]
         lines.append(f"| `{section.system.recipe}` | {what} | " + " | ".join(cells) + " |")
+        lines += [of_scale(section, form) for form in section.system.rescaled]
     return "\n".join(lines)
 
 

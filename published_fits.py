@@ -22,6 +22,7 @@ from features import (
     normalise,
     scaled_sequences,
     split_rows,
+    trailing_extremes,
 )
 from metrics import direction_accuracy, direction_accuracy_spec, mae, mse, r2, rmse
 from published_systems import Series, System
@@ -41,6 +42,14 @@ def block_minmax(values: FloatArray, block: int = BLOCK) -> Bounds:
     return np.concatenate(lo), np.concatenate(hi)
 
 
+def trailing_minmax(values: FloatArray) -> Bounds:
+    """Minimum and maximum of the up to BLOCK values that end with each one.
+
+    A target's scale is its own, which knows the target and is not that of its inputs.
+    """
+    return trailing_extremes(values, BLOCK)
+
+
 def whole_minmax(values: FloatArray) -> Bounds:
     """Minimum and maximum of the whole series. LEAKS."""
     return block_minmax(values, len(values))
@@ -54,6 +63,7 @@ def whole_zscore(values: FloatArray) -> Bounds:
 
 SCALERS: dict[str, Callable[[FloatArray], Bounds]] = {
     "block_minmax": block_minmax,
+    "trailing_minmax": trailing_minmax,
     "whole_minmax": whole_minmax,
     "whole_zscore": whole_zscore,
 }
@@ -114,8 +124,8 @@ def fit_published(
     """Fit on the published scale and rows, and score as published.
 
     Returns:
-        Scores of Lot.scores; `forecasts` of every row in prices, `next` for the session after the
-        last, and the `history` by epoch.
+        Scores of Lot.scores; `last_price_mse` on the same scale; `forecasts` of every row in
+        prices, `next` for the session after the last, and the `history` by epoch.
     """
     train, held = lot.split.train, lot.split.validation
     if system.chosen_on != "validation":
@@ -127,7 +137,8 @@ def fit_published(
     at = np.append(lot.causal.last + 1, len(lot.series.values) - 1)  # whose scale is inverted
     prices = denormalise(said, lot.bounds[0][at], lot.bounds[1][at])
     kept = {"forecasts": rounded(prices[:-1]), "next": float(prices[-1]), "history": history}
-    return lot.scores(prices[:-1][lot.split.test]) | kept
+    repeated = lot.scores(lot.series.values[lot.first - 1 : -1])["mse"]
+    return lot.scores(prices[:-1][lot.split.test]) | kept | {"last_price_mse": repeated}
 
 
 def fit_causal(lot: Lot, recipe: Recipe, seed: int) -> dict[str, Any]:

@@ -6,7 +6,7 @@ Pure data, and the reader of the price tables behind it. Knows no network and no
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ import pandas as pd
 
 from contracts import BadPrices, FloatArray
 
-Scaler = Literal["block_minmax", "whole_minmax", "whole_zscore"]
+Scaler = Literal["block_minmax", "trailing_minmax", "whole_minmax", "whole_zscore"]
 # Rows whose loss decides which epoch's weights are judged: a part of the training rows, the very
 # rows that are judged afterwards, or nothing (the last epoch's, whatever they are worth).
 ChosenOn = Literal["validation", "test", "last epoch"]
@@ -58,9 +58,20 @@ class System:
     gaps: str  # what the publication does not say, and what was taken instead
     published: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     changes: Mapping[str, float] = field(default_factory=dict)  # of recipe fields, in both forms
-    also_on_test: bool = False  # a second form, its epoch chosen on the judged rows
+    # further forms by name: fields of this table in which the publication may be read otherwise
+    readings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     trials: int = 0  # of a random search over units and dropouts
     test_from: str | None = None  # first day judged, where it is not the recipe's share
+
+    def read_as(self, form: str) -> System:
+        """This system as one of its readings has it; itself for any other form."""
+        fields: dict[str, Any] = dict(self.readings.get(form, {}))
+        return replace(self, **fields)
+
+    @property
+    def rescaled(self) -> tuple[str, ...]:
+        """Readings with a scale of their own, which is not that of the causal form's scores."""
+        return tuple(form for form, fields in self.readings.items() if "scaler" in fields)
 
     def as_dict(self) -> dict[str, Any]:
         """What decides a run's numbers, apart from recipe, seed and prices."""
@@ -116,9 +127,14 @@ SYSTEMS: dict[str, System] = {
                 "the MinMax is fitted over blocks of 2500 sessions from the series' start, so "
                 "1,508 sessions are one block and the scale of a test row knows its future",
             ),
-            gaps="Which rows the epoch was chosen on is not known: the end of the training part "
-            "was taken, and beside it the judged rows themselves, a leak more.",
-            also_on_test=True,
+            gaps="Two things are not known. The scale: a window of 2500 is a block of the series "
+            "in one reading and, in the other, the sessions up to each value; both were taken. "
+            "And the rows that the epoch was chosen on: the end of the training part was taken, "
+            "and beside it the judged rows themselves, a leak more.",
+            readings={
+                "trailing": {"scaler": "trailing_minmax"},
+                "on_test": {"chosen_on": "test"},
+            },
             published={
                 "AAPL": _arima((0.0023, 0.0341, 0.642)),
                 "GOOGL": _arima((0.0019, 0.0312, 0.668)),

@@ -27,7 +27,7 @@ from metrics import mse
 from model_store import CARD, NETWORK, ModelStore, card_json
 from published import SPACE, Bench, Task, gather, searched, tasks_of
 from published_doc import spread, table, write_document
-from published_fits import block_minmax, cut, whole_minmax, whole_zscore
+from published_fits import block_minmax, cut, trailing_minmax, whole_minmax, whole_zscore
 from published_reasons import REASONS, Section, reasons
 from published_sums import (
     batch_factor,
@@ -64,6 +64,26 @@ def test_every_block_is_scaled_by_its_own_extremes(count, block):
     for i in range(count):
         mates = [values[j] for j in range(count) if j // block == i // block]
         assert (lo[i], hi[i]) == (min(mates), max(mates))
+
+
+def test_a_trailing_scale_is_that_of_the_values_so_far():
+    values = walk(60)
+    lo, hi = trailing_minmax(values)
+    assert lo.tolist() == [values[: i + 1].min() for i in range(60)]
+    assert hi.tolist() == [values[: i + 1].max() for i in range(60)]
+
+
+def test_a_reading_changes_what_it_names_and_nothing_else(bench):
+    system = free_of_dates("mlops_64_64_32")
+    assert system.rescaled == ("trailing",)
+    assert system.read_as("trailing") == replace(system, scaler="trailing_minmax")
+    assert system.read_as("causal") == system
+    asked = Task(system, system.sources[0], "trailing", 42)
+    write_table(bench.data / system.sources[0].file)
+    found = bench.do(asked)
+    lot = cut(read_series(bench.data, system.sources[0]), asked.read, asked.recipe(1))
+    repeated = lot.series.values[lot.first - 1 : -1]
+    assert found["last_price_mse"] == lot.scores(repeated)["mse"]
 
 
 def test_whole_scales_match_the_obvious_formulas():
@@ -264,6 +284,7 @@ def invented(task: Task, count: int, length: int) -> dict:
         | sizes
         | {
             "mse": float(draw.uniform(0.001, 0.002)),
+            "last_price_mse": 0.0005,
             "forecasts": (100 + draw.normal(size=count - length)).tolist(),
             "next": 101.0,
             "history": dict.fromkeys(names, curve),
