@@ -65,6 +65,7 @@ COPY contracts/ contracts/
 COPY records/ records/
 COPY schemas/ schemas/
 COPY web/ web/
+COPY pages/ pages/
 COPY prices/ prices/
 COPY pretrained/ pretrained/
 EXPOSE 8000
@@ -93,6 +94,7 @@ CMD ["streamlit", "run", "streamlit_app.py", "--server.address", "0.0.0.0", "--s
 FROM worker AS train
 COPY --from=train-venv /opt/venv /opt/venv
 COPY train.py bundling.py base_training.py fitting.py evaluation.py referee.py versions.py \
+     walk_scores.py forecasters.py \
      as_published.py published_fits.py published_systems.py \
      tune.py search_space.py trial_ledger.py report.py scorecard.py \
      registry_commands.py succession.py significance.py \

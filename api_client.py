@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self, TypeVar
 from urllib.parse import quote
@@ -9,14 +10,19 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from contracts import Event, NoDriftCheck, ServiceUnavailable
+from contracts import Event, NoDriftCheck, NoScores, ServiceUnavailable
 from schemas import (
+    CompareOut,
+    CorrelationsOut,
     DriftOut,
     ForecastOut,
+    InfoOut,
     ModelOut,
+    PricesOut,
     ProbabilityOut,
     ProblemOut,
     ReadyOut,
+    ScoresOut,
     TickersOut,
 )
 
@@ -74,6 +80,38 @@ class ForecastClient:
         """The published model of a ticker."""
         return _read(self._get(f"/models/{quote(ticker, safe='')}"), ModelOut)
 
+    def prices(self, ticker: str, last: int = 250, index: float | None = None) -> PricesOut:
+        """The last bars of a ticker; `index` sets the first mid-price shown, such as to 100."""
+        asked = _given(last=last, index=index)
+        return _read(self._get(f"/prices/{quote(ticker, safe='')}?{asked}"), PricesOut)
+
+    def compare(
+        self, tickers: Sequence[str], steps: int, last: int = 120, index: float | None = None
+    ) -> CompareOut:
+        """Several tickers' past and forecasts in one unit, and their ranking by skill."""
+        asked = _given(tickers=",".join(tickers), steps=steps, last=last, index=index)
+        return _read(self._get(f"/compare?{asked}"), CompareOut)
+
+    def scores(self, ticker: str) -> ScoresOut:
+        """The walk-forward table of a ticker's champion.
+
+        Raises:
+            NoScores: the model was made without one.
+        """
+        response = self._get(f"/scores/{quote(ticker, safe='')}")
+        if _is_problem(response, NoScores.code):
+            raise NoScores(ticker)
+        return _read(response, ScoresOut)
+
+    def correlations(self, tickers: Sequence[str], last: int = 250) -> CorrelationsOut:
+        """Correlations of daily log returns over the last common sessions."""
+        asked = _given(tickers=",".join(tickers), last=last)
+        return _read(self._get(f"/correlations?{asked}"), CorrelationsOut)
+
+    def info(self) -> InfoOut:
+        """Settings in use, tickers with their data, what answers, versions."""
+        return _read(self._get("/info"), InfoOut)
+
     def drift(self, ticker: str) -> DriftOut:
         """The latest drift check of a ticker.
 
@@ -81,8 +119,7 @@ class ForecastClient:
             NoDriftCheck: there has been none yet.
         """
         response = self._get(f"/drift/{quote(ticker, safe='')}")
-        problem = _problem_in(response)
-        if problem and problem.type == f"/problems/{NoDriftCheck.code}":
+        if _is_problem(response, NoDriftCheck.code):
             raise NoDriftCheck(ticker)
         return _read(response, DriftOut)
 
@@ -116,6 +153,16 @@ def forecast_path(ticker: str, steps: int, smoothing: bool) -> str:
 def probability_path(ticker: str, steps: int, event: Event, level: float) -> str:
     """Path and query of a probability; the event is the name of the level."""
     return f"/probability?{httpx.QueryParams({'ticker': ticker, 'steps': steps, event: level})}"
+
+
+def _given(**asked: str | float | None) -> httpx.QueryParams:
+    """What was given of a query, escaped."""
+    return httpx.QueryParams({name: value for name, value in asked.items() if value is not None})
+
+
+def _is_problem(response: httpx.Response, code: str) -> bool:
+    problem = _problem_in(response)
+    return problem is not None and problem.type == f"/problems/{code}"
 
 
 def _problem_in(response: httpx.Response) -> ProblemOut | None:

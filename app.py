@@ -14,9 +14,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from config import Settings, get_settings
 from contracts import ForecastingError
-from web import about, forecasts, watching
+from web import about, forecasts, pages, watching
 from web.about import DISCLAIMER, NAME, VERSION
-from web.dependencies import Desk
+from web.dependencies import Desk, Pages
 from web.problems import explain_all
 
 
@@ -25,6 +25,13 @@ def open_desk(settings: Settings) -> Desk:
     from predict import ForecastDesk
 
     return ForecastDesk(settings)
+
+
+def open_pages(settings: Settings) -> Pages:
+    """The real pages, imported as late as the desk."""
+    from pages import Pages as RealPages
+
+    return RealPages(settings)
 
 
 class PlainStartupError:
@@ -43,7 +50,10 @@ class PlainStartupError:
         await self.app(scope, receive, shorten if scope["type"] == "lifespan" else send)
 
 
-def create_app(desk_factory: Callable[[Settings], Desk] = open_desk) -> FastAPI:
+def create_app(
+    desk_factory: Callable[[Settings], Desk] = open_desk,
+    pages_factory: Callable[[Settings], Pages] = open_pages,
+) -> FastAPI:
     """Build the routes; settings are read and the desk is opened when the server starts."""
 
     @asynccontextmanager
@@ -53,6 +63,7 @@ def create_app(desk_factory: Callable[[Settings], Desk] = open_desk) -> FastAPI:
             settings = get_settings()
             logging.basicConfig(level=settings.log_level)  # nothing happens where it is set up
             app.state.default_steps = settings.prediction_steps
+            app.state.pages = pages_factory(settings)
             app.state.desk = desk_factory(settings)
         except ForecastingError as error:
             app.state.startup_error = f"{error.code}: {error}"
@@ -61,9 +72,10 @@ def create_app(desk_factory: Callable[[Settings], Desk] = open_desk) -> FastAPI:
             yield
         finally:
             app.state.desk.close()
+            app.state.pages.close()
 
     app = FastAPI(title=NAME, version=VERSION, summary=DISCLAIMER, lifespan=lifespan)
-    for part in (about, forecasts, watching):
+    for part in (about, forecasts, pages, watching):
         app.include_router(part.router)
     app.add_middleware(PlainStartupError)
     explain_all(app)

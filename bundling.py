@@ -27,9 +27,11 @@ from model_store import (
     NETWORK,
     REFERENCE,
     TEMPLATES,
+    WALK,
     WEIGHTS,
     ModelStore,
     card_json,
+    walk_json,
 )
 from panel import panel_inputs
 from recipes import Recipe
@@ -81,6 +83,8 @@ class Bundler:
                 REFERENCE: one_step_table(model, data.bars).to_csv(index=False).encode(),
                 TEMPLATES: Path(scratch) / TEMPLATES,
             }
+            if judged.walk is not None:
+                files[WALK] = walk_json(judged.walk)
             return Trained(
                 self.store.write(self.ticker, card.trained_at, files), card, judged, data
             )

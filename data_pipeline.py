@@ -39,7 +39,7 @@ from prices.cache import Shelf, Stored
 from prices.checking import inspect
 from prices.command_line import parsed, summary, table
 from prices.importing import import_bars, import_folder
-from prices.ladder import guarded, providers
+from prices.ladder import guarded, providers, resting
 from prices.providers import NoData, Provider
 from prices.quarantine import quarantined
 from prices.refresh import Need, refreshed
@@ -237,6 +237,11 @@ def refresher(settings: Settings) -> Refresher:
         fetch=lambda ticker: StockDataPipeline(ticker, settings).refresh(),
         known=lambda ticker: ticker in settings.tickers or shelf.csv_path(ticker).exists(),
     )
+
+
+def resting_sources(settings: Settings) -> dict[str, float]:
+    """By source of real prices, for how many more seconds it is left alone; 0: it may be asked."""
+    return resting(settings)
 
 
 def today(ticker: str, settings: Settings) -> date:

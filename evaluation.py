@@ -31,6 +31,7 @@ from contracts import (
     ModelCard,
     Prices,
     Span,
+    WalkForward,
 )
 from data_pipeline import training_bars, training_scale
 from features import (
@@ -40,6 +41,7 @@ from features import (
     split_rows,
 )
 from fitting import Parts
+from forecasters import Fan, Series, arima, last_close, last_mid
 from inference import Network, TrainedModel
 from model_store import NETWORK, ModelStore, Published
 from recipes import Recipe
@@ -55,6 +57,7 @@ from referee import (
     score_one_step,
 )
 from serving import check_match
+from walk_scores import walk_scores
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +106,7 @@ class Judged:
     calibration: Calibration
     templates: FloatArray  # (n, CALIBRATED_STEPS), see bands.templates
     criteria: dict[str, float]  # aic and bic of the ARIMA baseline
+    walk: WalkForward | None  # every model by step; None where there are too few origins
 
 
 def prepare(prices: Prices, settings: Settings, recipe: Recipe) -> Prepared:
@@ -147,13 +151,15 @@ def judge_model(data: Prepared, model: TrainedModel, pool: Pool | None) -> Judge
     )
     errors = errors_of(outlook, data.mids, made_at)
     calibration = calibrate(errors, pool)
+    fans, walk = judged_fans(data, Past(made_at, outlook, errors, pool))
     return Judged(
         rows=rows,
-        fans=judged_fans(data, Past(made_at, outlook, errors, pool)),
+        fans=fans,
         scores=score_one_step(rows),
         calibration=calibration,
         templates=templates(errors, calibration),
         criteria=criteria,
+        walk=walk,
     )
 
 
@@ -166,37 +172,43 @@ class Past:
     errors: FloatArray
     pool: Pool | None
 
-    def losses(self, mids: FloatArray, origins: np.ndarray) -> FloatArray:
-        """Mean CRPS at some of the origins, bands made of the errors known at each: (n,)."""
+    def fan(self, origins: np.ndarray) -> Fan:
+        """STEPS sessions from some of the origins, bands made of the errors known at each."""
         own = self.outlook.at(origins - int(self.made_at[0]))
         found = known_quantiles(self.errors[:, :STEPS], self.made_at, origins, self.pool)
-        point, scale = own.point[:, :STEPS, None], own.scale[:, :STEPS, None]
+        point, scale = own.point[:, :STEPS], own.scale[:, :STEPS]
         with np.errstate(all="ignore"):  # bands of a network that left the positive prices
-            lost = fan_losses(mids, origins, point * np.exp(scale * found[..., 1:-1]))
-        return np.nan_to_num(lost, nan=RUINED, posinf=RUINED)
+            return Fan(point, point[:, :, None] * np.exp(scale[:, :, None] * found))
 
 
-def judged_fans(data: Prepared, past: Past) -> JudgedFans | None:
-    """The model's bands and last_close's at every test origin that can be judged.
+def losses_of(fan: Fan, mids: FloatArray, origins: np.ndarray) -> FloatArray:
+    """Mean CRPS of a fan over its steps, relative to the last mid: shape (n,)."""
+    with np.errstate(all="ignore"):
+        lost = fan_losses(mids, origins, fan.quantiles[..., 1:-1])
+    return np.nan_to_num(lost, nan=RUINED, posinf=RUINED)
 
-    Those with STEPS outcomes, and enough errors known before them; None if they are too few.
+
+def judged_fans(data: Prepared, past: Past) -> tuple[JudgedFans | None, WalkForward | None]:
+    """The losses of the model's and last_close's bands, and every model's scores by step.
+
+    At the test origins with STEPS outcomes, and enough errors known before them; None if they
+    are too few. No table of a network whose bands are no numbers.
     """
     first = max(
         int(data.rows.last[data.split.test][0]), int(past.made_at[0]) + STEPS + LEAST_ERRORS
     )
     origins = np.arange(first, len(data.mids) - STEPS)
     if len(origins) < MIN_JUDGED:
-        return None
-    every = np.arange(len(data.mids) - 1)
-    closes = data.bars["Close"].to_numpy(dtype=float)[every]
-    flat = np.repeat(closes[:, None], STEPS, axis=1)
-    repeated = Outlook(flat, np.ones_like(flat))
-    naive = Past(every, repeated, errors_of(repeated, data.mids, every), None)
-    losses = {
-        "lstm": past.losses(data.mids, origins),
-        BASELINE: naive.losses(data.mids, origins),
-    }
-    return JudgedFans(origins, losses)
+        return None, None
+    series = Series.of(data.bars)
+    fans = {"lstm": past.fan(origins), BASELINE: last_close(series, origins, STEPS)}
+    losses = {name: losses_of(fan, data.mids, origins) for name, fan in fans.items()}
+    judged = JudgedFans(origins, losses)
+    if not all(np.isfinite(fan.quantiles).all() for fan in fans.values()):
+        return judged, None
+    fans["last_mid"] = last_mid(series, origins, STEPS)
+    fans["arima"] = arima(series, origins, STEPS)
+    return judged, walk_scores(series, origins, fans)
 
 
 def check_parity(onnx: FloatArray, keras: FloatArray) -> float:
@@ -268,7 +280,7 @@ def _with_champion(
     outlook = model.outlook(bars, made_at, STEPS)
     pool = pool_of(champion.card, settings)
     past = Past(made_at, outlook, errors_of(outlook, mids, made_at), pool)
-    return fans.only(fresh, {"champion": past.losses(mids, origins[fresh])})
+    return fans.only(fresh, {"champion": losses_of(past.fan(origins[fresh]), mids, origins[fresh])})
 
 
 def headline(card: ModelCard) -> dict[str, float]:

@@ -26,7 +26,7 @@ from typing import Any
 from filelock import FileLock
 from pydantic import TypeAdapter, ValidationError
 
-from contracts import BadBundle, Champion, ForecastingError, ModelCard
+from contracts import BadBundle, Champion, ForecastingError, ModelCard, WalkForward
 
 log = logging.getLogger(__name__)
 
@@ -35,9 +35,11 @@ CARD = "card.json"
 NETWORK = "model.onnx"
 WEIGHTS = "model.weights.h5"
 REFERENCE = "reference.csv"
+WALK = "walkforward.json"  # every model's scores by step; bundles of earlier versions have none
 TEMPLATES = "templates.npy"  # joint errors of past forecasts, bands.templates; float16, no pickle
 BUNDLE_NAME = re.compile(r"^[A-Z0-9.^=\-]+_lstm_\d{8}_\d{6}$")
 CARD_FORM: TypeAdapter[ModelCard] = TypeAdapter(ModelCard)
+WALK_FORM: TypeAdapter[WalkForward] = TypeAdapter(WalkForward)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,11 @@ class Reign:
 def card_json(card: ModelCard) -> bytes:
     """The card as it is stored: indented JSON, ISO dates."""
     return CARD_FORM.dump_json(card, indent=2) + b"\n"
+
+
+def walk_json(walk: WalkForward) -> bytes:
+    """The walk-forward table as it is stored."""
+    return WALK_FORM.dump_json(walk, indent=2) + b"\n"
 
 
 def verify(folder: Path) -> None:
@@ -106,6 +113,20 @@ def read_card(folder: Path) -> ModelCard:
         return CARD_FORM.validate_json((folder / CARD).read_bytes())
     except ValidationError as error:
         raise BadBundle(f"{folder.name}: {CARD} is not a card of this version") from error
+
+
+def read_walk(folder: Path) -> WalkForward | None:
+    """The walk-forward table of a verified bundle; None where it was made without one.
+
+    Raises:
+        BadBundle: the table does not parse.
+    """
+    try:
+        return WALK_FORM.validate_json((folder / WALK).read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        raise BadBundle(f"{folder.name}: {WALK} is not a table of this version") from error
 
 
 class ModelStore:

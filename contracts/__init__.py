@@ -18,12 +18,15 @@ from contracts.errors import (
     NoBase,
     NoChampion,
     NoDriftCheck,
+    NoScores,
     NotEnoughHistory,
     RefusedVersion,
     ServiceUnavailable,
     SourceUnavailable,
     TrackingUnavailable,
     UnknownRecipe,
+    UnknownReport,
+    UnknownRun,
     UnknownTicker,
     parse_ticker,
 )
@@ -59,6 +62,7 @@ from contracts.promises import (
     Settlement,
     TrainingRequest,
 )
+from contracts.scores import Reliability, StepScore, WalkForward
 from contracts.watching import CheckedSession, DriftVerdict, FeatureDrift, Severity
 
 __all__ = [
@@ -95,6 +99,7 @@ __all__ = [
     "NoBase",
     "NoChampion",
     "NoDriftCheck",
+    "NoScores",
     "NotEnoughHistory",
     "Performance",
     "PerformanceRow",
@@ -104,6 +109,7 @@ __all__ = [
     "Provenance",
     "QUANTILES",
     "RefusedVersion",
+    "Reliability",
     "Scaling",
     "ServiceUnavailable",
     "Settlement",
@@ -112,11 +118,15 @@ __all__ = [
     "Source",
     "SourceUnavailable",
     "Span",
+    "StepScore",
     "TICKER_PATTERN",
     "TrackingUnavailable",
     "TrainingRequest",
     "UnknownRecipe",
+    "UnknownReport",
+    "UnknownRun",
     "UnknownTicker",
     "Verdict",
+    "WalkForward",
     "parse_ticker",
 ]

@@ -120,6 +120,30 @@ class NoDriftCheck(ForecastingError):
         )
 
 
+class NoScores(ForecastingError):
+    code = "no_scores"
+
+    def __init__(self, ticker: str) -> None:
+        super().__init__(
+            f"the model of {ticker} keeps no walk-forward table: an earlier version made it, or "
+            f"too few sessions were held out; train it again: python train.py {ticker}"
+        )
+
+
+class UnknownRun(ForecastingError):
+    code = "unknown_run"
+
+    def __init__(self, ticker: str, run_id: str) -> None:
+        super().__init__(f"{ticker} has no run {run_id}; /runs/{ticker} lists those it has")
+
+
+class UnknownReport(ForecastingError):
+    code = "unknown_report"
+
+    def __init__(self) -> None:
+        super().__init__("there is no such report; /drift/{ticker} names the newest ones")
+
+
 class LogUnavailable(ForecastingError):
     """The database of served forecasts and verdicts does not answer."""
 

@@ -61,6 +61,11 @@ class Breaker:
             if state.failures:
                 self._write(replace(state, until=now + TRIAL_SECONDS))
 
+    def rest(self) -> float:
+        """Seconds for which the source is still left alone; changes nothing."""
+        left = self._read().until - self.clock()
+        return left if 0 < left <= LONGEST_WAIT else 0.0
+
     def failed(self, reason: str) -> None:
         """Note a failure, the n-th in a row: min(FIRST_WAIT * 2^(n-1), LONGEST_WAIT) seconds
         follow, up to half of them remitted at random so that processes do not march in step."""

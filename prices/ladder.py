@@ -19,6 +19,13 @@ def providers(settings: Settings) -> tuple[Provider, ...]:
     return (yahoo,) if key is None else (yahoo, AlphaVantage(key))
 
 
+def resting(settings: Settings) -> dict[str, float]:
+    """By source, for how many more seconds it is left alone; 0 where it may be asked."""
+    folder = settings.data_dir / ".sources"
+    names = [source.name for source in providers(settings)]
+    return {name: Breaker(folder / f"{name}.json", name).rest() for name in names}
+
+
 def guarded(sources: Sequence[Provider], settings: Settings) -> tuple[Guarded, ...]:
     """Each with the breaker it shares with every process of this data folder."""
     folder = settings.data_dir / ".sources"

@@ -29,20 +29,48 @@ from schemas.forecasts import (
     ProbabilityOut,
     SkillOut,
 )
+from schemas.information import InfoOut, ServiceStateOut, Setting, TickerInfoOut
 from schemas.models import BaseOut, CalibrationOut, CardOut, ModelOut, SpanOut
+from schemas.prices import (
+    MAX_BARS,
+    BaseDayOut,
+    ComparedOut,
+    CompareIn,
+    CompareOut,
+    CorrelationsOut,
+    PricesOut,
+    RankOut,
+    TickerList,
+)
 from schemas.problems import FieldProblem, ProblemOut
 from schemas.promises import LiveScoresOut, PerformanceOut, PerformanceRowOut
+from schemas.runs import (
+    MAX_RUNS,
+    RECIPE_PATTERN,
+    RUN_ID_PATTERN,
+    CurveOut,
+    RunHistoryOut,
+    RunOut,
+    RunsOut,
+)
+from schemas.scores import ReliabilityOut, ScoresOut, StepScoreOut
 from schemas.service import HealthOut, ReadyOut, ServiceOut, TickersOut
 from schemas.watching import CheckedSessionOut, DriftOut, FeatureDriftOut
 
 __all__ = [
     "BandOut",
+    "BaseDayOut",
     "BaseOut",
     "BatchIn",
     "BatchOut",
     "COLD_HELP",
     "CalibrationOut",
     "CardOut",
+    "CompareIn",
+    "CompareOut",
+    "ComparedOut",
+    "CorrelationsOut",
+    "CurveOut",
     "DataOut",
     "Day",
     "CheckedSessionOut",
@@ -55,7 +83,10 @@ __all__ = [
     "IT",
     "IdentityOut",
     "LiveScoresOut",
+    "InfoOut",
+    "MAX_BARS",
     "MAX_BATCH",
+    "MAX_RUNS",
     "MAX_STEPS",
     "MODE_HELP",
     "ModelOut",
@@ -64,15 +95,29 @@ __all__ = [
     "PerformanceOut",
     "PerformanceRowOut",
     "Price",
+    "PricesOut",
     "ProbabilityIn",
     "ProbabilityOut",
     "ProblemOut",
+    "RECIPE_PATTERN",
+    "RUN_ID_PATTERN",
+    "RankOut",
     "ReadyOut",
+    "ReliabilityOut",
+    "RunHistoryOut",
+    "RunOut",
+    "RunsOut",
     "STEPS_HELP",
     "Score",
+    "ScoresOut",
     "ServiceOut",
+    "ServiceStateOut",
+    "Setting",
     "SkillOut",
     "SpanOut",
+    "StepScoreOut",
     "Ticker",
+    "TickerInfoOut",
+    "TickerList",
     "TickersOut",
 ]

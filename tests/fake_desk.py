@@ -6,9 +6,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
+
+import numpy as np
+import pandas as pd
 
 from app import create_app
 from contracts import (
@@ -25,11 +28,27 @@ from contracts import (
     ModelIdentity,
     NoChampion,
     NoDriftCheck,
+    NoScores,
+    Prices,
     Probability,
     Provenance,
+    Reliability,
     Skill,
     Span,
+    StepScore,
     UnknownTicker,
+    WalkForward,
+)
+from pages.history import correlations, last_bars, side_by_side
+from schemas import (
+    CompareOut,
+    CorrelationsOut,
+    DataOut,
+    InfoOut,
+    PricesOut,
+    ScoresOut,
+    ServiceStateOut,
+    TickerInfoOut,
 )
 
 AS_OF = date(2025, 12, 31)
@@ -207,6 +226,163 @@ def make_drift(ticker: str = "AAPL") -> DriftVerdict:
     )
 
 
+def make_prices(ticker: str = "AAPL", data: Provenance = FILE, count: int = 300) -> Prices:
+    """Weekdays that end with AS_OF, at the forecast's last mid and close; MSFT moves against."""
+    days = [AS_OF - timedelta(days=n) for n in range(2 * count)]
+    dates = pd.DatetimeIndex(sorted([day for day in days if day.weekday() < 5][:count]))
+    side = -1.0 if ticker == "MSFT" else 1.0
+    wave = np.array([math.sin((count - 1 - n) / 7 + (n % 5) / 9) for n in range(count)])
+    mids = 272.72 * np.exp(0.02 * side * (wave - wave[-1]))
+    bars = {
+        "Date": dates,
+        "Open": mids * 0.999,
+        "High": mids * 1.01,
+        "Low": mids * 0.99,
+        "Close": mids * (271.86 / 272.72),
+        "Adj Close": mids,
+        "Volume": 1e6 + 1000.0 * np.arange(count),
+    }
+    return Prices(ticker, pd.DataFrame(bars), data)
+
+
+def make_walk() -> WalkForward:
+    """Two steps: the model is level with the last close at one, and worse at thirty."""
+
+    def row(model: str, step: int, ratio: float, p_value: float) -> StepScore:
+        size, itself = 2.6 * math.sqrt(step), model == "last_close"
+        lost = ratio > 1 and p_value < 0.05
+        verdict = "worse than the last price" if lost else "no better than the last price"
+        return StepScore(
+            model=model,
+            step=step,
+            rmse=size * ratio,
+            mae=0.75 * size * ratio,
+            direction_accuracy=None if model == "last_mid" else 0.53,
+            crps=0.55 * size * ratio,
+            coverage_80=0.79,
+            coverage_95=0.94,
+            rmse_ratio=ratio,
+            p_value=p_value,
+            verdict=None if itself else verdict,
+            crps_ratio=ratio,
+            crps_p_value=p_value,
+            crps_verdict=None if itself else verdict,
+        )
+
+    return WalkForward(
+        baseline="last_close",
+        first_origin=date(2024, 10, 16),
+        last_origin=date(2025, 11, 17),
+        origins=272,
+        steps=(1, 30),
+        scores=(
+            row("lstm", 1, 1.002, 0.6),
+            row("last_close", 1, 1.0, 1.0),
+            row("last_mid", 1, 1.1, 0.001),
+            row("arima", 1, 1.04, 0.02),
+            row("lstm", 30, 1.2, 0.01),
+            row("last_close", 30, 1.0, 1.0),
+            row("last_mid", 30, 1.01, 0.3),
+            row("arima", 30, 1.02, 0.2),
+        ),
+        reliability=tuple(
+            Reliability(step=step, nominal=(0.1, 0.5, 0.9), observed=(0.12, 0.48, 0.89))
+            for step in (1, 30)
+        ),
+    )
+
+
+def make_info(known: Sequence[str], data: Provenance = FILE) -> InfoOut:
+    """What a service would say that has these tickers and no tracking server."""
+    card = make_champion().card
+    tickers = [
+        TickerInfoOut(
+            ticker=ticker,
+            configured=True,
+            currency="USD",
+            first_session=data.first_session,
+            last_session=data.last_session,
+            sessions=data.rows,
+            source=data.source,
+            adjustment=data.adjustment,
+            stale=data.stale,
+            sessions_behind=data.sessions_behind,
+            version="3",
+            recipe="mlops_64_64_32",
+            trained_at=card.trained_at,
+            trained_through=card.trained_through,
+        )
+        for ticker in known
+    ]
+    checked = datetime(2026, 1, 18, 6, 0, tzinfo=UTC)
+    return InfoOut(
+        name="Stock forecasting",
+        version="0.1.0",
+        disclaimer="A research tool, not investment advice.",
+        mlflow_url="http://127.0.0.1:5000",
+        settings={"recipe": "panel", "prediction_steps": 30, "as_of": None, "refresh": True},
+        tickers=tickers,
+        services={
+            "mlflow": ServiceStateOut(
+                status="down", detail="tracking unavailable", checked_at=checked
+            ),
+            "database": ServiceStateOut(status="up", detail="answers", checked_at=checked),
+        },
+    )
+
+
+@dataclass
+class FakePages:
+    """Pages of the tickers it knows, over invented bars; `failures` are raised by ticker."""
+
+    known: tuple[str, ...] = ("AAPL", "GOOGL", "MSFT")
+    failures: Mapping[str, Exception] = field(default_factory=dict)
+    source: Provenance = FILE
+    scored: bool = True
+    closed: bool = False
+
+    def prices(self, ticker: str, last: int, index: float | None) -> PricesOut:
+        return last_bars(self._bars(ticker), last, index)
+
+    def compare(
+        self, forecasts: Mapping[str, Forecast], last: int, index: float | None
+    ) -> CompareOut:
+        pairs = {ticker: (self._bars(ticker), made) for ticker, made in forecasts.items()}
+        return side_by_side(pairs, last, index)
+
+    def correlations(self, tickers: Sequence[str], last: int) -> CorrelationsOut:
+        return correlations({ticker: self._bars(ticker) for ticker in tickers}, last)
+
+    def scores(self, ticker: str) -> ScoresOut:
+        self._look_up(ticker)
+        if not self.scored:
+            raise NoScores(ticker)
+        facts: dict[str, object] = {
+            "ticker": ticker,
+            "currency": "USD",
+            "version": "3",
+            "recipe": "mlops_64_64_32",
+            "data": DataOut.model_validate(self.source),
+        }
+        return ScoresOut.of(make_walk(), facts)
+
+    def info(self, name: str, version: str, disclaimer: str) -> InfoOut:
+        return make_info(self.known, self.source)
+
+    def close(self) -> None:
+        self.closed = True
+
+    def _bars(self, ticker: str) -> Prices:
+        self._look_up(ticker)
+        return make_prices(ticker, self.source)
+
+    def _look_up(self, ticker: str) -> None:
+        if failure := self.failures.get(ticker):
+            raise failure
+        if ticker not in self.known:
+            raise UnknownTicker(ticker)
+
+
 @dataclass
 class FakeDesk:
     """Answers for the tickers it knows; `failures` are raised by ticker."""
@@ -281,4 +457,4 @@ def failing_desk(error: ForecastingError) -> FakeDesk:
     return FakeDesk(failures={"AAPL": error})
 
 
-app = create_app(lambda _settings: FakeDesk())
+app = create_app(lambda _settings: FakeDesk(), lambda _settings: FakePages())

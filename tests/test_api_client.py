@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import httpx
 import pytest
-from fake_desk import make_champion, make_drift, make_forecast, make_probability
+from fake_desk import (
+    FakePages,
+    make_champion,
+    make_drift,
+    make_forecast,
+    make_info,
+    make_probability,
+)
 
 from answers import forecast_answer, probability_answer
 from api_client import ForecastClient, forecast_path, probability_path, wire
-from contracts import NoDriftCheck, ServiceUnavailable
+from contracts import NoDriftCheck, NoScores, ServiceUnavailable
 from schemas import DriftOut, ForecastOut, ModelOut, ProbabilityOut
 
 BASE = "http://service:8000"
@@ -32,6 +39,11 @@ CALLS = {
     "model": lambda client: client.model("AAPL"),
     "drift": lambda client: client.drift("AAPL"),
     "ready": lambda client: client.ready(),
+    "prices": lambda client: client.prices("AAPL", 20, 100.0),
+    "compare": lambda client: client.compare(["AAPL", "MSFT"], 5, 20, 100.0),
+    "scores": lambda client: client.scores("AAPL"),
+    "correlations": lambda client: client.correlations(["AAPL", "MSFT"], 60),
+    "info": lambda client: client.info(),
 }
 every_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 
@@ -114,6 +126,46 @@ def test_a_drift_verdict_arrives_as_it_was_sent():
     sent = DriftOut.of(make_drift())
     received = client_for(httpx.Response(200, content=sent.model_dump_json())).drift("AAPL")
     assert received == sent
+
+
+PAGES = FakePages()
+ANSWERS = {
+    "prices": (PAGES.prices("AAPL", 20, 100.0), "/prices/AAPL?last=20&index=100.0"),
+    "compare": (
+        PAGES.compare({"AAPL": make_forecast("AAPL", 5)}, 20, 100.0),
+        "/compare?tickers=AAPL%2CMSFT&steps=5&last=20&index=100.0",
+    ),
+    "scores": (PAGES.scores("AAPL"), "/scores/AAPL"),
+    "correlations": (
+        PAGES.correlations(["AAPL", "MSFT"], 60),
+        "/correlations?tickers=AAPL%2CMSFT&last=60",
+    ),
+    "info": (make_info(("AAPL",)), "/info"),
+}
+
+
+@pytest.mark.parametrize("call", ANSWERS)
+def test_what_a_page_shows_is_asked_for_and_arrives_as_it_was_sent(call):
+    sent, path = ANSWERS[call]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        assert request.url.raw_path.decode() == path
+        return httpx.Response(200, content=sent.model_dump_json())
+
+    assert CALLS[call](client_for(answer)) == sent
+
+
+def test_prices_as_they_are_ask_for_no_index():
+    def answer(request: httpx.Request) -> httpx.Response:
+        assert dict(request.url.params) == {"last": "250"}
+        return httpx.Response(200, content=PAGES.prices("AAPL", 5, None).model_dump_json())
+
+    assert client_for(answer).prices("AAPL").unit == "USD"
+
+
+def test_a_model_without_a_table_is_its_own_error():
+    with pytest.raises(NoScores):
+        client_for(problem(404, "no_scores", "none")).scores("AAPL")
 
 
 def test_tickers_keep_their_order():

@@ -60,7 +60,9 @@ MAY_IMPORT = {
     "referee": WORDS | {"features", "metrics"},
     "evaluation": WORDS
     | {"config", "features", "panel", "bands", "recipes", "baseline_arima"}
-    | {"data_pipeline", "inference", "model_store", "bases", "serving", "fitting", "referee"},
+    | {"data_pipeline", "inference", "model_store", "bases", "serving", "fitting", "referee"}
+    | {"forecasters", "walk_scores"},
+    "walk_scores": WORDS | {"metrics", "bands", "referee", "forecasters"},
     "leakcheck": WORDS
     | {"config", "features", "panel", "recipes", "leakage"}
     | {"data_pipeline", "inference", "evaluation"},
@@ -115,8 +117,10 @@ MAY_IMPORT = {
     "wording": {"schemas"},
     "forecast_chart": {"schemas", "wording"},
     "api_client": WORDS | {"schemas"},
+    "pages": WORDS
+    | {"config", "calendars", "schemas", "data_pipeline", "model_store", "forecast_log"},
     "web": WORDS | {"config", "schemas"},
-    "app": WORDS | {"config", "predict", "web"},
+    "app": WORDS | {"config", "predict", "pages", "web"},
     "schemas": WORDS | {"answers"},
     "streamlit_app": WORDS | {"config", "api_client", "schemas", "forecast_chart", "wording"},
     "announce": set(),

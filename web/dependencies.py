@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Protocol
 
 from fastapi import Depends, Path, Query, Request
 
 from contracts import Champion, DriftVerdict, Event, Forecast, ForecastingError, Probability
-from schemas import MAX_STEPS, STEPS_HELP, Ticker
+from schemas import (
+    MAX_STEPS,
+    STEPS_HELP,
+    CompareOut,
+    CorrelationsOut,
+    InfoOut,
+    PricesOut,
+    ScoresOut,
+    Ticker,
+)
 
 
 class Desk(Protocol):
@@ -21,6 +30,25 @@ class Desk(Protocol):
     def readiness(self) -> Mapping[str, ForecastingError | None]: ...
     def drift(self, ticker: str) -> DriftVerdict: ...
     def close(self) -> None: ...
+
+
+class Pages(Protocol):
+    """What a page shows beside forecasts; `pages.Pages` is the real one."""
+
+    def prices(self, ticker: str, last: int, index: float | None) -> PricesOut: ...
+    def compare(
+        self, forecasts: Mapping[str, Forecast], last: int, index: float | None
+    ) -> CompareOut: ...
+    def correlations(self, tickers: Sequence[str], last: int) -> CorrelationsOut: ...
+    def scores(self, ticker: str) -> ScoresOut: ...
+    def info(self, name: str, version: str, disclaimer: str) -> InfoOut: ...
+    def close(self) -> None: ...
+
+
+def get_pages(request: Request) -> Pages:
+    """The pages opened at startup."""
+    pages: Pages = request.app.state.pages
+    return pages
 
 
 def get_desk(request: Request) -> Desk:
@@ -36,6 +64,7 @@ def get_default_steps(request: Request) -> int:
 
 
 DeskDep = Annotated[Desk, Depends(get_desk)]
+PagesDep = Annotated[Pages, Depends(get_pages)]
 DefaultSteps = Annotated[int, Depends(get_default_steps)]
 TickerQuery = Annotated[Ticker, Query(description="Symbol as Yahoo writes it")]
 TickerPath = Annotated[Ticker, Path(description="Symbol as Yahoo writes it")]

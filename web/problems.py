@@ -24,6 +24,9 @@ RETRY_AFTER = "30"  # seconds; a champion or a price source rarely comes back so
 STATUS_OF = {
     "unknown_ticker": 404,
     "no_drift_check": 404,
+    "no_scores": 404,
+    "unknown_run": 404,
+    "unknown_report": 404,
     "invalid_ticker": 422,
     "unknown_recipe": 422,
     "refused_version": 409,

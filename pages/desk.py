@@ -1,0 +1,167 @@
+"""Answers what a page asks beside forecasts, from the price cache, the model store and the log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from calendars import listing_of
+from config import Settings
+from contracts import (
+    BadBundle,
+    Forecast,
+    ForecastingError,
+    NoChampion,
+    NoScores,
+    Prices,
+    SourceUnavailable,
+    UnknownTicker,
+    parse_ticker,
+)
+from data_pipeline import StockDataPipeline, resting_sources
+from forecast_log import ForecastLog
+from model_store import ModelStore, Published, read_walk
+from pages.history import correlations, last_bars, side_by_side
+from pages.state import ServiceStates
+from schemas import (
+    CompareOut,
+    CorrelationsOut,
+    DataOut,
+    InfoOut,
+    PricesOut,
+    ScoresOut,
+    Setting,
+    TickerInfoOut,
+)
+
+# What is learnt and served. A name that is not here is a place, an address or a secret.
+SHOWN = (
+    *("start_date", "as_of", "recipe", "seed", "train_test_split", "validation_split"),
+    *("window_size", "unrollings", "prediction_steps", "ema_span", "allow_synthetic", "refresh"),
+)
+MOST_TICKERS = 200  # that `/info` tells about
+
+
+class Pages:
+    """Reads what the jobs wrote; safe to share by threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._store = ModelStore(settings.models_dir)
+        self._log = ForecastLog(settings.database_url)
+        sources = {name: partial(self._source, name) for name in resting_sources(settings)}
+        self._states = ServiceStates({"database": self._database, **sources})
+
+    def prices(self, ticker: str, last: int, index: float | None = None) -> PricesOut:
+        """The last sessions of a ticker, in its currency or with the first mid set to `index`.
+
+        Raises:
+            UnknownTicker, SourceUnavailable: there are none.
+        """
+        return last_bars(self._read(ticker), last, index)
+
+    def compare(
+        self, forecasts: Mapping[str, Forecast], last: int, index: float | None
+    ) -> CompareOut:
+        """Each ticker's last sessions beside its forecast, and the tickers ranked by skill."""
+        pairs = {ticker: (self._read(ticker), made) for ticker, made in forecasts.items()}
+        return side_by_side(pairs, last, index)
+
+    def correlations(self, tickers: Sequence[str], last: int) -> CorrelationsOut:
+        """Correlations of daily log returns over the last sessions that all tickers share.
+
+        Raises:
+            UnknownTicker, SourceUnavailable: one of them has no prices.
+            NotEnoughHistory: they share too few sessions.
+        """
+        return correlations({ticker: self._read(ticker) for ticker in tickers}, last)
+
+    def scores(self, ticker: str) -> ScoresOut:
+        """The walk-forward table of the champion.
+
+        Raises:
+            UnknownTicker: no model and not configured.
+            NoChampion: configured, but no model yet.
+            NoScores: its model was made without a table.
+            BadBundle: the bundle does not verify.
+        """
+        champion = self._champion(parse_ticker(ticker))
+        if (walk := read_walk(champion.path)) is None:
+            raise NoScores(ticker)
+        facts: dict[str, object] = {
+            "ticker": champion.card.ticker,
+            "currency": listing_of(champion.card.ticker).currency,
+            "version": champion.version,
+            "recipe": str(champion.card.recipe["name"]),
+            "data": DataOut.model_validate(champion.card.data),
+        }
+        return ScoresOut.of(walk, facts)
+
+    def info(self, name: str, version: str, disclaimer: str) -> InfoOut:
+        """Settings in use without places and secrets, what there is by ticker, what answers."""
+        known = dict.fromkeys((*self.settings.tickers, *self._store.tickers()))
+        return InfoOut(
+            name=name,
+            version=version,
+            disclaimer=disclaimer,
+            mlflow_url=self.settings.mlflow_url,
+            settings={name: self._setting(name) for name in SHOWN},
+            tickers=[self._ticker(ticker) for ticker in list(known)[:MOST_TICKERS]],
+            services=self._states.now(),
+        )
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._log.close()
+
+    def _read(self, ticker: str) -> Prices:
+        return StockDataPipeline(parse_ticker(ticker), self.settings).read()
+
+    def _champion(self, ticker: str) -> Published:
+        if (champion := self._store.champion(ticker)) is None:
+            raise (NoChampion if ticker in self.settings.tickers else UnknownTicker)(ticker)
+        return champion
+
+    def _setting(self, name: str) -> Setting:
+        value = getattr(self.settings, name)
+        return value if isinstance(value, str | int | float | None) else str(value)
+
+    def _ticker(self, ticker: str) -> TickerInfoOut:
+        facts: dict[str, object] = {
+            "ticker": ticker,
+            "configured": ticker in self.settings.tickers,
+            "currency": listing_of(ticker).currency,
+            **self._of_prices(ticker),
+            **self._of_model(ticker),
+        }
+        return TickerInfoOut.model_validate(facts)
+
+    def _of_prices(self, ticker: str) -> dict[str, object]:
+        names = ("first_session", "last_session", "source", "adjustment")
+        try:
+            found = self._read(ticker).provenance
+        except ForecastingError:
+            return {**dict.fromkeys(names), "sessions": 0, "stale": True, "sessions_behind": 0}
+        facts = {name: getattr(found, name) for name in (*names, "stale", "sessions_behind")}
+        return {**facts, "sessions": found.rows}
+
+    def _of_model(self, ticker: str) -> dict[str, object]:
+        names = ("version", "recipe", "trained_at", "trained_through")
+        try:
+            champion = self._store.champion(ticker)
+        except BadBundle:
+            champion = None
+        if champion is None:
+            return dict.fromkeys(names)
+        card = champion.card
+        values = (champion.version, card.recipe["name"], card.trained_at, card.trained_through)
+        return dict(zip(names, values, strict=True))
+
+    def _database(self) -> str:
+        self._log.latest_verdict(self.settings.tickers[0])
+        return "answers"
+
+    def _source(self, name: str) -> str:
+        if left := resting_sources(self.settings)[name]:
+            raise SourceUnavailable(f"{name} failed and is left alone for {left:.0f} s more")
+        return "may be asked"

@@ -1,0 +1,93 @@
+"""The body of `/info`: what is in use, for whom there are prices, and what answers."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Literal
+
+from pydantic import ConfigDict, Field
+
+from contracts import Adjustment, Source
+from schemas.common import Out
+
+Setting = str | int | float | bool | None
+
+
+class TickerInfoOut(Out):
+    """One ticker: its prices and its model."""
+
+    ticker: str
+    configured: bool = Field(description="Among the tickers this service was set up for")
+    currency: str
+    first_session: date | None = Field(description="Of the prices; null where there are none")
+    last_session: date | None
+    sessions: int = Field(description="Bars that are stored")
+    source: Source | None = Field(description="`synthetic` prices are invented, not market data")
+    adjustment: Adjustment | None
+    stale: bool = Field(description="A later session has already ended")
+    sessions_behind: int = Field(description="Sessions that have ended since the last bar")
+    version: str | None = Field(description="Of the champion; null where there is none")
+    recipe: str | None
+    trained_at: datetime | None = Field(description="UTC")
+    trained_through: date | None
+
+
+class ServiceStateOut(Out):
+    """Whether something that this service asks answers."""
+
+    status: Literal["up", "down"]
+    detail: str
+    checked_at: datetime = Field(description="UTC; looked at again after some seconds")
+
+
+class InfoOut(Out):
+    """Configuration in use, tickers, and the state of what this service asks."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "name": "Stock forecasting",
+                "version": "0.1.0",
+                "disclaimer": "A research tool, not investment advice.",
+                "mlflow_url": "http://127.0.0.1:5000",
+                "settings": {"recipe": "panel", "prediction_steps": 30, "as_of": None},
+                "tickers": [
+                    {
+                        "ticker": "AAPL",
+                        "configured": True,
+                        "currency": "USD",
+                        "first_session": "2020-01-02",
+                        "last_session": "2025-12-31",
+                        "sessions": 1508,
+                        "source": "file",
+                        "adjustment": "split",
+                        "stale": False,
+                        "sessions_behind": 0,
+                        "version": "3",
+                        "recipe": "panel",
+                        "trained_at": "2026-01-17T22:52:54Z",
+                        "trained_through": "2025-12-31",
+                    }
+                ],
+                "services": {
+                    "mlflow": {
+                        "status": "up",
+                        "detail": "answers",
+                        "checked_at": "2026-01-18T06:00:00Z",
+                    }
+                },
+            }
+        }
+    )
+
+    name: str
+    version: str = Field(description="Of this API")
+    disclaimer: str
+    mlflow_url: str = Field(description="Where a browser finds the tracking server's pages")
+    settings: dict[str, Setting] = Field(
+        description="What is learnt and served; no secret, no path, no address"
+    )
+    tickers: list[TickerInfoOut]
+    services: dict[str, ServiceStateOut] = Field(
+        description="`mlflow`, `database`, and every source of prices"
+    )

@@ -1,0 +1,92 @@
+"""Routes that a page shows beside forecasts: bars, scores, several tickers, what is in use."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from contracts import Forecast, ForecastingError
+from schemas import (
+    MAX_BARS,
+    CompareIn,
+    CompareOut,
+    CorrelationsOut,
+    InfoOut,
+    PricesOut,
+    ProblemOut,
+    ScoresOut,
+    TickerList,
+)
+from web.about import DISCLAIMER, NAME, VERSION
+from web.dependencies import DefaultSteps, DeskDep, PagesDep, TickerPath
+from web.problems import may_answer, problem_of
+
+router = APIRouter(tags=["pages"])
+
+LastQuery = Annotated[int, Query(ge=1, le=MAX_BARS, description="Exchange sessions at most")]
+IndexQuery = Annotated[
+    float | None,
+    Query(gt=0, le=1e6, description="Set the first mid-price shown to this, such as 100"),
+]
+SeveralQuery = Annotated[TickerList, Query(description="Symbols as Yahoo writes them, with commas")]
+
+
+@router.get(
+    "/prices/{ticker}", summary="The last bars of a ticker", responses=may_answer(404, 422, 503)
+)
+def prices(
+    ticker: TickerPath, pages: PagesDep, last: LastQuery = 250, index: IndexQuery = None
+) -> PricesOut:
+    """Open, high, low, close, mid and volume by session, with where they came from."""
+    return pages.prices(ticker, last, index)
+
+
+@router.get("/compare", summary="Several tickers side by side", responses=may_answer(422, 503))
+def compare(
+    asked: Annotated[CompareIn, Query()],
+    desk: DeskDep,
+    pages: PagesDep,
+    default_steps: DefaultSteps,
+) -> CompareOut:
+    """Past mid-prices, forecasts and bands from a common session on, and a ranking by skill.
+
+    A ticker that fails has its problem in `errors` and does not stop the rest.
+    """
+    made: dict[str, Forecast] = {}
+    errors: dict[str, ProblemOut] = {}
+    for ticker in asked.tickers:
+        try:
+            made[ticker] = desk.forecast(ticker, asked.steps or default_steps, False)
+        except ForecastingError as error:
+            errors[ticker] = problem_of(error)
+    return pages.compare(made, asked.last, asked.index).model_copy(update={"errors": errors})
+
+
+@router.get(
+    "/scores/{ticker}",
+    summary="How the model did, step by step",
+    responses=may_answer(404, 422, 503),
+)
+def scores(ticker: TickerPath, pages: PagesDep) -> ScoresOut:
+    """The champion and the baselines at the same held-out origins, 1 to 30 sessions ahead.
+
+    Where the model is worse than repeating the last close, its `verdict` says so.
+    """
+    return pages.scores(ticker)
+
+
+@router.get(
+    "/correlations",
+    summary="How tickers move together",
+    responses=may_answer(404, 422, 503),
+)
+def correlations(tickers: SeveralQuery, pages: PagesDep, last: LastQuery = 250) -> CorrelationsOut:
+    """Correlations of daily log returns of closes over the last sessions that all share."""
+    return pages.correlations(tickers, last)
+
+
+@router.get("/info", summary="What is in use", responses=may_answer(503))
+def info(pages: PagesDep) -> InfoOut:
+    """Settings without secrets and places, tickers with their data, what answers, versions."""
+    return pages.info(NAME, VERSION, DISCLAIMER)
