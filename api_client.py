@@ -10,7 +10,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from contracts import Event, NoDriftCheck, NoScores, ServiceUnavailable
+from contracts import Event, NoDriftCheck, NoScores, ServiceUnavailable, TrackingUnavailable
 from schemas import (
     CompareOut,
     CorrelationsOut,
@@ -22,6 +22,8 @@ from schemas import (
     ProbabilityOut,
     ProblemOut,
     ReadyOut,
+    RunHistoryOut,
+    RunsOut,
     ScoresOut,
     TickersOut,
 )
@@ -108,6 +110,27 @@ class ForecastClient:
         asked = _given(tickers=",".join(tickers), last=last)
         return _read(self._get(f"/correlations?{asked}"), CorrelationsOut)
 
+    def runs(
+        self, ticker: str, recipe: str | None = None, before: int | None = None, limit: int = 50
+    ) -> RunsOut:
+        """Training runs, the newest first; `before` takes the `next_before` of the page before.
+
+        Raises:
+            TrackingUnavailable: the tracking server is away; the rest of the service is not.
+        """
+        asked = _given(recipe=recipe, before=before, limit=limit)
+        response = self._get(f"/runs/{quote(ticker, safe='')}?{asked}")
+        return _read(_tracked(response), RunsOut)
+
+    def run_history(self, ticker: str, run_id: str) -> RunHistoryOut:
+        """Training curves of one run.
+
+        Raises:
+            TrackingUnavailable: as `runs`.
+        """
+        response = self._get(f"/runs/{quote(ticker, safe='')}/{quote(run_id, safe='')}/history")
+        return _read(_tracked(response), RunHistoryOut)
+
     def info(self) -> InfoOut:
         """Settings in use, tickers with their data, what answers, versions."""
         return _read(self._get("/info"), InfoOut)
@@ -163,6 +186,13 @@ def _given(**asked: str | float | None) -> httpx.QueryParams:
 def _is_problem(response: httpx.Response, code: str) -> bool:
     problem = _problem_in(response)
     return problem is not None and problem.type == f"/problems/{code}"
+
+
+def _tracked(response: httpx.Response) -> httpx.Response:
+    """The response, unless it says that the tracking server is away."""
+    if _is_problem(response, TrackingUnavailable.code):
+        raise TrackingUnavailable("The tracking server does not answer now; try again later")
+    return response
 
 
 def _problem_in(response: httpx.Response) -> ProblemOut | None:

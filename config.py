@@ -88,6 +88,7 @@ class Settings(BaseSettings):
     )
     api_url: str = "http://127.0.0.1:8000"  # where the dashboard finds the API
     public_api_url: str | None = None  # where a browser finds it, if elsewhere
+    mlflow_api_url: str | None = None  # where the API finds the MLflow server, if elsewhere
     mlflow_url: str = "http://127.0.0.1:5000"  # where a browser finds the MLflow UI
     log_level: Annotated[str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR)$")] = "WARNING"
 

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock
 
-from contracts import ForecastingError, TrackingUnavailable
+from contracts import ForecastingError, TrackingUnavailable, experiment_name
 from model_store import ModelStore, Published
 from tracking.versions import Version, aliased, version_of, versions_of
 
@@ -26,11 +26,6 @@ log = logging.getLogger(__name__)
 
 CHAMPION = "champion"
 BUNDLE_ARTIFACT = "bundle"
-
-
-def experiment_name(ticker: str) -> str:
-    """One experiment per ticker."""
-    return f"lstm_stock_prediction_{ticker}"
 
 
 def model_name(ticker: str) -> str:

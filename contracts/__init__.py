@@ -42,7 +42,15 @@ from contracts.forecasts import (
     Skill,
     Verdict,
 )
-from contracts.models import BaseCard, BaseIdentity, Calibration, Champion, ModelCard, Span
+from contracts.models import (
+    BaseCard,
+    BaseIdentity,
+    Calibration,
+    Champion,
+    ModelCard,
+    Span,
+    experiment_name,
+)
 from contracts.prices import (
     BAR_COLUMNS,
     Adjustment,
@@ -128,5 +136,6 @@ __all__ = [
     "UnknownTicker",
     "Verdict",
     "WalkForward",
+    "experiment_name",
     "parse_ticker",
 ]

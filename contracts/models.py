@@ -11,6 +11,11 @@ from contracts.forecasts import Skill
 from contracts.prices import Provenance
 
 
+def experiment_name(ticker: str) -> str:
+    """What a ticker's runs go by: one experiment per ticker."""
+    return f"lstm_stock_prediction_{ticker}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
     """First and last session of a part of the data, both included, and how many rows it has."""

@@ -22,13 +22,16 @@ from data_pipeline import StockDataPipeline, resting_sources
 from forecast_log import ForecastLog
 from model_store import ModelStore, Published, read_walk
 from pages.history import correlations, last_bars, side_by_side
-from pages.state import ServiceStates
+from pages.runs import TrackingServer
+from pages.state import Check, ServiceStates
 from schemas import (
     CompareOut,
     CorrelationsOut,
     DataOut,
     InfoOut,
     PricesOut,
+    RunHistoryOut,
+    RunsOut,
     ScoresOut,
     Setting,
     TickerInfoOut,
@@ -50,7 +53,11 @@ class Pages:
         self._store = ModelStore(settings.models_dir)
         self._log = ForecastLog(settings.database_url)
         sources = {name: partial(self._source, name) for name in resting_sources(settings)}
-        self._states = ServiceStates({"database": self._database, **sources})
+        self._tracking = TrackingServer(
+            settings.mlflow_api_url or settings.mlflow_url, settings.mlflow_url
+        )
+        ours: dict[str, Check] = {"mlflow": self._tracking.check, "database": self._database}
+        self._states = ServiceStates({**ours, **sources})
 
     def prices(self, ticker: str, last: int, index: float | None = None) -> PricesOut:
         """The last sessions of a ticker, in its currency or with the first mid set to `index`.
@@ -97,22 +104,56 @@ class Pages:
         }
         return ScoresOut.of(walk, facts)
 
+    def runs(self, ticker: str, recipe: str | None, before: int | None, limit: int) -> RunsOut:
+        """Runs of a ticker's experiment, the newest first; see `TrackingServer.runs`.
+
+        Raises:
+            UnknownTicker: neither runs nor model, and not configured.
+            TrackingUnavailable: the tracking server is away.
+        """
+        ticker = parse_ticker(ticker)
+        found = self._tracking.runs(ticker, recipe, before, limit)
+        if found.url is None and ticker not in self._known():
+            raise UnknownTicker(ticker)
+        made = self._run_of_champion(ticker)
+        shown = [run.model_copy(update={"champion": run.run_id == made}) for run in found.runs]
+        return found.model_copy(update={"runs": shown})
+
+    def run_history(self, ticker: str, run_id: str) -> RunHistoryOut:
+        """Training curves of one run.
+
+        Raises:
+            UnknownRun: the ticker has no such run.
+            TrackingUnavailable: the tracking server is away.
+        """
+        return self._tracking.history(parse_ticker(ticker), run_id)
+
     def info(self, name: str, version: str, disclaimer: str) -> InfoOut:
         """Settings in use without places and secrets, what there is by ticker, what answers."""
-        known = dict.fromkeys((*self.settings.tickers, *self._store.tickers()))
         return InfoOut(
             name=name,
             version=version,
             disclaimer=disclaimer,
             mlflow_url=self.settings.mlflow_url,
             settings={name: self._setting(name) for name in SHOWN},
-            tickers=[self._ticker(ticker) for ticker in list(known)[:MOST_TICKERS]],
+            tickers=[self._ticker(ticker) for ticker in self._known()[:MOST_TICKERS]],
             services=self._states.now(),
         )
 
     def close(self) -> None:
         """Give the connections back."""
+        self._tracking.close()
         self._log.close()
+
+    def _known(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*self.settings.tickers, *self._store.tickers())))
+
+    def _run_of_champion(self, ticker: str) -> str | None:
+        try:
+            champion = self._store.champion(ticker)
+        except BadBundle:  # it is not served either
+            return None
+        return None if champion is None else champion.card.run_id
 
     def _read(self, ticker: str) -> Prices:
         return StockDataPipeline(parse_ticker(ticker), self.settings).read()

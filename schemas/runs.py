@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from pydantic import ConfigDict, Field
@@ -45,8 +46,8 @@ class RunOut(Out):
     version: str | None = Field(description="The registered version it became")
     champion: bool = Field(description="It made the model that is served now")
     best: bool = Field(description="The finished run with the lowest `rmse_ratio` of all")
-    parameters: dict[str, str]
-    metrics: dict[str, Score] = Field(description="The last value of each; ratios: below 1 is good")
+    parameters: Mapping[str, str]
+    metrics: Mapping[str, Score] = Field(description="The last value of each, by name")
     url: str = Field(description="Its page in the MLflow UI, for a browser")
 
 
@@ -58,7 +59,7 @@ class RunsOut(Out):
             "example": {
                 "ticker": "AAPL",
                 "runs": [_RUN],
-                "next_page": None,
+                "next_before": None,
                 "best_by": "rmse_ratio",
                 "url": "http://127.0.0.1:5000/#/experiments/1",
             }
@@ -67,7 +68,9 @@ class RunsOut(Out):
 
     ticker: str
     runs: list[RunOut]
-    next_page: str | None = Field(description="Give it as `page` for the next runs; null: no more")
+    next_before: int | None = Field(
+        description="Give it as `before` for the next runs: milliseconds since 1970; null: no more"
+    )
     best_by: str = Field(description="Metric, lower is better, that names the best run")
     url: str | None = Field(description="The experiment in the MLflow UI; null: no run yet")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import postgres
 import pytest
 import sqlalchemy as sa
-from project import Project
+from project import Project, free_port
 
 from config import Settings
 from forecast_log import ForecastLog
@@ -101,6 +101,16 @@ def trained_project(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -
 def panel_project(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Real AAPL prices and a champion as `python train.py` makes it where nothing is set."""
     return _trained(tmp_path_factory.mktemp("panel"), real_data, {})
+
+
+@pytest.fixture(scope="session")
+def mlflow_ui(trained_project: Project) -> Iterator[str]:
+    """Address of a real `mlflow ui` over the runs of `trained_project`."""
+    url = f"http://127.0.0.1:{(port := free_port())}"
+    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    arguments = ("mlflow", "ui", "--port", str(port), "--workers", "1")
+    with trained_project.serving(*arguments, until=url, **quiet):
+        yield url
 
 
 def _trained(folder: Path, real_data: Path, wish: dict[str, str]) -> Project:

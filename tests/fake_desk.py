@@ -36,6 +36,8 @@ from contracts import (
     Skill,
     Span,
     StepScore,
+    TrackingUnavailable,
+    UnknownRun,
     UnknownTicker,
     WalkForward,
 )
@@ -43,15 +45,20 @@ from pages.history import correlations, last_bars, side_by_side
 from schemas import (
     CompareOut,
     CorrelationsOut,
+    CurveOut,
     DataOut,
     InfoOut,
     PricesOut,
+    RunHistoryOut,
+    RunOut,
+    RunsOut,
     ScoresOut,
     ServiceStateOut,
     TickerInfoOut,
 )
 
 AS_OF = date(2025, 12, 31)
+RUN_ID = "9c1185a5c5e9fc54612808977ee8f548"
 BUNDLE = "AAPL_lstm_20260117_225254"
 TRAINED_AT = datetime(2026, 1, 17, 22, 52, 54, tzinfo=UTC)
 SKILL = Skill(
@@ -196,7 +203,7 @@ def make_champion(ticker: str = "AAPL") -> Champion:
         shrinkage=0.35,
         versions={"tensorflow": "2.21.0"},
         git_revision="0123456",
-        run_id="9c1185a5c5e9fc54612808977ee8f548",
+        run_id=RUN_ID,
         notes=("no dividends in this series",),
     )
     return Champion(version="3", bundle=BUNDLE, card=card)
@@ -331,6 +338,36 @@ def make_info(known: Sequence[str], data: Provenance = FILE) -> InfoOut:
     )
 
 
+def make_runs(ticker: str = "AAPL") -> RunsOut:
+    """The champion's run and one of another recipe that failed."""
+    ours = RunOut(
+        run_id=RUN_ID,
+        name=f"{ticker}_training",
+        status="FINISHED",
+        recipe="mlops_64_64_32",
+        started_at=TRAINED_AT,
+        seconds=163.2,
+        parent=None,
+        version="3",
+        champion=True,
+        best=True,
+        parameters={"recipe": "mlops_64_64_32", "epochs": "50"},
+        metrics={"rmse_ratio": 3.1, "crps_ratio": 0.97},
+        url=f"http://127.0.0.1:5000/#/experiments/1/runs/{RUN_ID}",
+    )
+    lost = {"run_id": "0" * 32, "status": "FAILED", "recipe": "panel", "version": None}
+    other = ours.model_copy(
+        update={**lost, "champion": False, "best": False, "metrics": {}, "seconds": None}
+    )
+    return RunsOut(
+        ticker=ticker,
+        runs=[ours, other],
+        next_before=None,
+        best_by="rmse_ratio",
+        url="http://127.0.0.1:5000/#/experiments/1",
+    )
+
+
 @dataclass
 class FakePages:
     """Pages of the tickers it knows, over invented bars; `failures` are raised by ticker."""
@@ -339,6 +376,7 @@ class FakePages:
     failures: Mapping[str, Exception] = field(default_factory=dict)
     source: Provenance = FILE
     scored: bool = True
+    tracked: bool = True
     closed: bool = False
 
     def prices(self, ticker: str, last: int, index: float | None) -> PricesOut:
@@ -365,6 +403,20 @@ class FakePages:
             "data": DataOut.model_validate(self.source),
         }
         return ScoresOut.of(make_walk(), facts)
+
+    def runs(self, ticker: str, recipe: str | None, before: int | None, limit: int) -> RunsOut:
+        self._look_up(ticker)
+        if not self.tracked:
+            raise TrackingUnavailable("http://user:hunter2@mlflow:5000 does not answer")
+        runs = [run for run in make_runs(ticker).runs if recipe in (None, run.recipe)]
+        return make_runs(ticker).model_copy(update={"runs": runs[:limit]})
+
+    def run_history(self, ticker: str, run_id: str) -> RunHistoryOut:
+        self._look_up(ticker)
+        if run_id != RUN_ID:
+            raise UnknownRun(ticker, run_id)
+        losses = CurveOut(epochs=[0, 1, 2], values=[0.031, 0.027, 0.026])
+        return RunHistoryOut(ticker=ticker, run_id=run_id, curves={"val_loss": losses})
 
     def info(self, name: str, version: str, disclaimer: str) -> InfoOut:
         return make_info(self.known, self.source)

@@ -152,7 +152,8 @@ DOOR_OF = {
     "plotly": {"forecast_chart", "report"},
     "matplotlib": {"figures"},
     "exchange_calendars": {"calendars"},
-    "httpx": {"api_client", "prices"},  # the dashboard to the API; prices to Alpha Vantage
+    # the dashboard to the API, prices to Alpha Vantage, pages to the tracking server
+    "httpx": {"api_client", "prices", "pages"},
 }
 
 PACKAGES = sorted(p.parent for p in ROOT.glob("*/__init__.py"))

@@ -36,6 +36,7 @@ PLACES = {
     "api_url",
     "public_api_url",
     "mlflow_url",
+    "mlflow_api_url",
 }
 
 

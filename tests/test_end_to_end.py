@@ -180,19 +180,14 @@ def test_the_registered_version_carries_the_bundle(trained_project, tmp_path, mo
     assert (fetched / NETWORK).read_bytes() == (champion.path / NETWORK).read_bytes()
 
 
-def test_plain_mlflow_ui_shows_the_runs(trained_project):
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    with trained_project.serving("mlflow", "ui", "--port", str(port), until=url, **quiet):
-        body = json.dumps({"max_results": 10}).encode()
-        request = urllib.request.Request(
-            f"{url}/api/2.0/mlflow/experiments/search",
-            body,
-            {"Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=30) as response:
-            found = {row["name"] for row in json.load(response)["experiments"]}
+def test_plain_mlflow_ui_shows_the_runs(mlflow_ui):
+    request = urllib.request.Request(
+        f"{mlflow_ui}/api/2.0/mlflow/experiments/search",
+        json.dumps({"max_results": 10}).encode(),
+        {"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=30) as response:
+        found = {row["name"] for row in json.load(response)["experiments"]}
     assert experiment_name("AAPL") in found
 
 

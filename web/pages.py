@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 
 from contracts import Forecast, ForecastingError
 from schemas import (
     MAX_BARS,
+    MAX_RUNS,
+    RECIPE_PATTERN,
+    RUN_ID_PATTERN,
     CompareIn,
     CompareOut,
     CorrelationsOut,
     InfoOut,
     PricesOut,
     ProblemOut,
+    RunHistoryOut,
+    RunsOut,
     ScoresOut,
     TickerList,
 )
@@ -29,6 +34,15 @@ IndexQuery = Annotated[
     float | None,
     Query(gt=0, le=1e6, description="Set the first mid-price shown to this, such as 100"),
 ]
+RecipeQuery = Annotated[
+    str | None, Query(pattern=RECIPE_PATTERN, description="Only runs of this recipe")
+]
+BeforeQuery = Annotated[
+    int | None,
+    Query(ge=1, le=2**53, description="Only runs that began before: milliseconds since 1970"),
+]
+LimitQuery = Annotated[int, Query(ge=1, le=MAX_RUNS, description="Runs at most")]
+RunPath = Annotated[str, Path(pattern=RUN_ID_PATTERN, description="As the tracking server says")]
 SeveralQuery = Annotated[TickerList, Query(description="Symbols as Yahoo writes them, with commas")]
 
 
@@ -84,6 +98,33 @@ def scores(ticker: TickerPath, pages: PagesDep) -> ScoresOut:
 def correlations(tickers: SeveralQuery, pages: PagesDep, last: LastQuery = 250) -> CorrelationsOut:
     """Correlations of daily log returns of closes over the last sessions that all share."""
     return pages.correlations(tickers, last)
+
+
+@router.get(
+    "/runs/{ticker}", summary="Training runs of a ticker", responses=may_answer(404, 422, 503)
+)
+def runs(
+    ticker: TickerPath,
+    pages: PagesDep,
+    recipe: RecipeQuery = None,
+    before: BeforeQuery = None,
+    limit: LimitQuery = 50,
+) -> RunsOut:
+    """From the tracking server, the newest first, with the champion's and the best one marked.
+
+    503 `tracking_unavailable` while that server is away; everything else goes on without it.
+    """
+    return pages.runs(ticker, recipe, before, limit)
+
+
+@router.get(
+    "/runs/{ticker}/{run_id}/history",
+    summary="Training curves of a run",
+    responses=may_answer(404, 422, 503),
+)
+def run_history(ticker: TickerPath, run_id: RunPath, pages: PagesDep) -> RunHistoryOut:
+    """Every metric that was logged by epoch, such as the losses of training and validation."""
+    return pages.run_history(ticker, run_id)
 
 
 @router.get("/info", summary="What is in use", responses=may_answer(503))
