@@ -20,12 +20,19 @@ from pydantic import (
     ValidationError,
     field_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from contracts import BadSettings, InvalidTicker, parse_ticker
 
 PREFIX = "STOCK_"
 ENV_FILE = ".env"
+IN_FILE = "_FILE"  # STOCK_DATABASE_URL_FILE names a file that holds STOCK_DATABASE_URL
 HERE = Path(__file__).resolve().parent
 FOREIGN = {"mlflow_tracking_uri", "alphavantage_api_key"}  # known everywhere by their own names
 
@@ -92,6 +99,19 @@ class Settings(BaseSettings):
     mlflow_url: str = "http://127.0.0.1:5000"  # where a browser finds the MLflow UI
     log_level: Annotated[str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR)$")] = "WARNING"
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """As usual, and after the environment what its `_FILE` variables point at."""
+        named = InitSettingsSource(settings_cls, init_kwargs=_from_files())
+        return init_settings, env_settings, named, dotenv_settings, file_secret_settings
+
     @field_validator("tickers")
     @classmethod
     def _symbols(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -102,14 +122,15 @@ class Settings(BaseSettings):
 
 
 def get_settings() -> Settings:
-    """Settings as the environment and `.env` give them now.
+    """Settings as the environment, `.env` and the files they name give them now.
 
     Raises:
-        BadSettings: a misspelt STOCK_ name, or a value out of range, with its name.
+        BadSettings: a misspelt STOCK_ name, a file that cannot be read, or a value out of range,
+            with its name.
     """
-    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields if name not in FOREIGN}
-    given = {name.upper() for name in (*os.environ, *dotenv_values(ENV_FILE))}
-    strangers = sorted(n for n in given if n.startswith(PREFIX) and n not in known)
+    known = {name for name in _variables() if name.startswith(PREFIX)}
+    given = {name for name in _given() if name.startswith(PREFIX)}
+    strangers = sorted(n for n in given if not {n, n.removesuffix(IN_FILE)} & known)
     if strangers:
         raise BadSettings(
             f"unknown setting {', '.join(strangers)}; the known ones are {', '.join(sorted(known))}"
@@ -118,6 +139,38 @@ def get_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         raise BadSettings("; ".join(_explain(dict(row)) for row in error.errors())) from error
+
+
+def _variables() -> dict[str, str]:
+    """Name of every variable -> the field it sets."""
+    return {
+        (name if name in FOREIGN else f"{PREFIX}{name}").upper(): name
+        for name in Settings.model_fields
+    }
+
+
+def _given() -> dict[str, str | None]:
+    """What the environment and `.env` hold, the environment winning."""
+    return {name.upper(): text for name, text in {**dotenv_values(ENV_FILE), **os.environ}.items()}
+
+
+def _from_files() -> dict[str, str]:
+    """Fields whose variable has `_FILE` behind its name: the text of that file, trimmed."""
+    variables, given = _variables(), {name: text for name, text in _given().items() if text}
+    found = {}
+    for name in given.keys() - variables.keys():  # a setting may itself be called ..._FILE
+        if (field := variables.get(name.removesuffix(IN_FILE))) and name.endswith(IN_FILE):
+            if name.removesuffix(IN_FILE) in given:
+                raise BadSettings(f"{name.removesuffix(IN_FILE)} and {name} are both set; keep one")
+            found[field] = _trimmed(name, Path(str(given[name])))
+    return found
+
+
+def _trimmed(name: str, path: Path) -> str:
+    try:
+        return path.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadSettings(f"{name}={path}: cannot be read ({type(error).__name__})") from error
 
 
 def with_flags(settings: Settings, flags: Mapping[str, object]) -> Settings:

@@ -116,3 +116,41 @@ def test_a_flag_is_held_to_the_settings_range():
     assert with_flags(Settings(), {"epochs": 5}).epochs == 5
     with pytest.raises(BadSettings, match="STOCK_EPOCHS"):
         with_flags(Settings(), {"epochs": -1})
+
+
+def test_a_secret_may_stand_in_a_file(settings, monkeypatch, tmp_path):
+    (tmp_path / "address").write_text("postgresql+psycopg://stock:secret@db/forecasts\n")
+    (tmp_path / "key").write_text("SECRET123\n")
+    monkeypatch.setenv("STOCK_DATABASE_URL_FILE", str(tmp_path / "address"))
+    Path(".env").write_text(f"ALPHAVANTAGE_API_KEY_FILE={tmp_path / 'key'}\n")
+    held = with_flags(get_settings(), {"epochs": 5})
+    assert held.database_url == "postgresql+psycopg://stock:secret@db/forecasts"
+    assert held.alphavantage_api_key.get_secret_value() == "SECRET123"
+
+
+def test_a_file_that_is_not_there_stops_with_the_variables_name(settings, monkeypatch):
+    monkeypatch.setenv("STOCK_DATABASE_URL_FILE", "nowhere")
+    with pytest.raises(BadSettings, match="STOCK_DATABASE_URL_FILE=nowhere"):
+        get_settings()
+
+
+def test_a_value_and_a_file_for_it_are_one_too_many(settings, monkeypatch, tmp_path):
+    (tmp_path / "address").write_text("sqlite:///one.db")
+    monkeypatch.setenv("STOCK_DATABASE_URL_FILE", str(tmp_path / "address"))
+    monkeypatch.setenv("STOCK_DATABASE_URL", "sqlite:///two.db")
+    with pytest.raises(BadSettings, match="both set"):
+        get_settings()
+
+
+def test_an_empty_variable_leaves_the_word_to_the_file(settings, monkeypatch, tmp_path):
+    (tmp_path / "address").write_text("sqlite:///one.db")
+    monkeypatch.setenv("STOCK_DATABASE_URL_FILE", str(tmp_path / "address"))
+    monkeypatch.setenv("STOCK_DATABASE_URL", "")
+    assert get_settings().database_url == "sqlite:///one.db"
+
+
+@pytest.mark.parametrize("name", ["STOCK_DATABASE_FILE", "STOCK_EPOCS_FILE"])
+def test_a_misspelt_name_of_a_file_stops_too(settings, monkeypatch, name):
+    monkeypatch.setenv(name, "somewhere")
+    with pytest.raises(BadSettings, match=name):
+        get_settings()
