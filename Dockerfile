@@ -1,5 +1,5 @@
 # One image per role, so that no role carries another's libraries:
-#   docker build --target serve|dashboard|train|monitor|mlflow .
+#   docker build --target serve|dashboard|train|monitor|mlflow|proxy|secrets .
 # Every stage starts from the same base, so a virtual environment built in one runs in another.
 
 FROM python:3.11-slim AS builder
@@ -34,8 +34,10 @@ RUN --mount=type=cache,target=/root/.cache/uv uv pip install --require-hashes -r
 # owner from. HOME is a place any root file system, read-only too, leaves writable.
 FROM python:3.11-slim AS runtime
 ENV PATH=/opt/venv/bin:$PATH HOME=/tmp PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+LABEL org.opencontainers.image.vendor="Stock forecasting" \
+      org.opencontainers.image.licenses=MIT
 RUN groupadd --gid 10001 stock && useradd --uid 10001 --gid 10001 --home-dir /tmp stock \
- && install -d -o 10001 -g 10001 /data /data/prices /models /reports /mlflow
+ && install -d -o 10001 -g 10001 /data /data/prices /models /reports /mlflow /secrets
 COPY --chmod=0755 <<'EOF' /usr/local/bin/answers-200
 #!/usr/local/bin/python3 -I
 """answers-200 PORT PATH: exit 0 if this container answers 200 there; no proxy is asked."""
@@ -48,6 +50,7 @@ sys.exit(connection.getresponse().status != 200)
 EOF
 WORKDIR /app
 USER 10001:10001
+STOPSIGNAL SIGTERM
 
 # The roles that read prices and bundles find them on the volumes.
 FROM runtime AS worker
@@ -57,6 +60,8 @@ ENV STOCK_DATA_DIR=/data/prices STOCK_MODELS_DIR=/models STOCK_REPORTS_DIR=/repo
 
 # The API. Neither TensorFlow nor MLflow.
 FROM worker AS serve
+LABEL org.opencontainers.image.title="stock-forecasting-serve" \
+      org.opencontainers.image.description="Stock price forecasts over HTTP"
 COPY --from=serve-venv /opt/venv /opt/venv
 COPY app.py answers.py predict.py serving.py bases.py inference.py forecast_log.py model_store.py \
      recipes.py bands.py panel.py significance.py \
@@ -69,13 +74,16 @@ COPY pages/ pages/
 COPY prices/ prices/
 COPY pretrained/ pretrained/
 EXPOSE 8000
-HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
+# Ready once every configured ticker has a champion; the trainer has an hour for that.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=3600s --retries=3 \
   CMD ["answers-200", "8000", "/ready"]
 CMD ["uvicorn", "app:app", "--host", "0.0.0.0", "--port", "8000"]
 
 
 # The page. Talks to the API only.
 FROM runtime AS dashboard
+LABEL org.opencontainers.image.title="stock-forecasting-dashboard" \
+      org.opencontainers.image.description="The page that shows stock price forecasts"
 COPY --from=dashboard-venv /opt/venv /opt/venv
 COPY .streamlit/ .streamlit/
 COPY streamlit_app.py forecast_chart.py wording.py api_client.py answers.py \
@@ -92,6 +100,8 @@ CMD ["streamlit", "run", "streamlit_app.py", "--server.address", "0.0.0.0", "--s
 # The trainer: healthy once every configured ticker has a champion. Three tickers at 50 epochs
 # take minutes on a small machine; an hour is allowed before being unhealthy counts.
 FROM worker AS train
+LABEL org.opencontainers.image.title="stock-forecasting-train" \
+      org.opencontainers.image.description="Trains and judges stock forecasting models"
 COPY --from=train-venv /opt/venv /opt/venv
 COPY train.py bundling.py base_training.py fitting.py evaluation.py referee.py versions.py \
      walk_scores.py forecasters.py \
@@ -113,6 +123,8 @@ CMD ["python", "train.py", "--missing", "--stay"]
 
 # Drift reports, a ticker at a time: docker compose run --rm monitor AAPL
 FROM worker AS monitor
+LABEL org.opencontainers.image.title="stock-forecasting-monitor" \
+      org.opencontainers.image.description="Watches served forecasts for drift"
 COPY --from=monitor-venv /opt/venv /opt/venv
 COPY drift_monitor.py drift.py serving.py bases.py inference.py forecast_log.py model_store.py \
      recipes.py bands.py panel.py significance.py \
@@ -124,14 +136,48 @@ ENTRYPOINT ["python", "drift_monitor.py"]
 CMD ["AAPL"]
 
 
-# The tracking server. Only clients that name an allowed host get an answer.
+# The tracking server. Only clients that name an allowed host get an answer. Where its runs live
+# is a variable, because an argument would show the password to whoever lists processes.
 FROM runtime AS mlflow
+LABEL org.opencontainers.image.title="stock-forecasting-mlflow" \
+      org.opencontainers.image.description="The tracking server of stock forecasting"
 COPY --from=mlflow-venv /opt/venv /opt/venv
-ENV MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false
+COPY --chmod=0755 deploy/images/with_files.py /usr/local/bin/with-files
+ENV MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
+    MLFLOW_BACKEND_STORE_URI=sqlite:////mlflow/mlflow.db \
+    MLFLOW_SERVER_ALLOWED_HOSTS=mlflow:5000,localhost:5000,127.0.0.1:5000
 EXPOSE 5000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=3 \
   CMD ["answers-200", "5000", "/health"]
-CMD ["mlflow", "server", "--host", "0.0.0.0", "--port", "5000", "--workers", "1", \
-     "--backend-store-uri", "sqlite:////mlflow/mlflow.db", "--serve-artifacts", \
-     "--artifacts-destination", "/mlflow/artifacts", \
-     "--allowed-hosts", "mlflow:5000,localhost:5000,127.0.0.1:5000"]
+CMD ["with-files", "mlflow", "server", "--host", "0.0.0.0", "--port", "5000", "--workers", "1", \
+     "--serve-artifacts", "--artifacts-destination", "/mlflow/artifacts"]
+
+
+# Writes random passwords on the first start, then ends.
+FROM runtime AS secrets
+LABEL org.opencontainers.image.title="stock-forecasting-secrets" \
+      org.opencontainers.image.description="Random passwords for the stack's first start"
+COPY --chmod=0755 deploy/images/write_secrets.py /usr/local/bin/write-secrets
+USER root
+RUN install -d -o 10001 -g 10001 /secrets/db /secrets/stock /secrets/mlflow /secrets/grafana
+USER 10001:10001
+HEALTHCHECK NONE
+CMD ["write-secrets"]
+
+
+# One address for any number of API containers. Debian's HAProxy, kept up by its security team.
+FROM debian:bookworm-slim AS proxy
+LABEL org.opencontainers.image.vendor="Stock forecasting" \
+      org.opencontainers.image.licenses=MIT \
+      org.opencontainers.image.title="stock-forecasting-proxy" \
+      org.opencontainers.image.description="One address for any number of API containers"
+RUN apt-get update && apt-get install -y --no-install-recommends haproxy \
+ && rm -rf /var/lib/apt/lists/*
+COPY deploy/proxy/haproxy.cfg /etc/haproxy/haproxy.cfg
+USER 10001:10001
+STOPSIGNAL SIGUSR1
+EXPOSE 8000 8443
+# bash, because this image has no other program that speaks TCP
+HEALTHCHECK --interval=10s --timeout=5s --start-period=3600s --retries=3 \
+  CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/8404; printf 'GET /health HTTP/1.0\\r\\n\\r\\n' >&3; grep -q ' 200 ' <&3"]
+CMD ["haproxy", "-db", "-f", "/etc/haproxy/haproxy.cfg"]

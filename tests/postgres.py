@@ -23,6 +23,13 @@ def programs() -> Path | None:
 @contextmanager
 def server(folder: Path) -> Iterator[str]:
     """Start one, give `postgresql+psycopg://...` of an empty database, stop it."""
+    with running(folder, "trust") as (_, port):
+        yield f"postgresql+psycopg://postgres:not-secret@127.0.0.1:{port}/postgres"
+
+
+@contextmanager
+def running(folder: Path, auth: str) -> Iterator[tuple[Path, int]]:
+    """Start one whose TCP clients are asked as `auth` says; give its socket's folder and port."""
     port, data = free_port(), Path(tempfile.mkdtemp(prefix="pg-"))
     as_root = os.geteuid() == 0  # which PostgreSQL refuses to run as
     prefix = ["runuser", "-u", "postgres", "--"] if as_root else []
@@ -34,11 +41,11 @@ def server(folder: Path) -> Iterator[str]:
         done = subprocess.run(command, capture_output=True, text=True, cwd="/", timeout=60)
         assert done.returncode == 0, done.stdout + done.stderr
 
-    run("initdb", "-A", "trust", "-U", "postgres")
+    run("initdb", "--auth-local=trust", f"--auth-host={auth}", "-U", "postgres")
     options = f"-p {port} -k {data} -c listen_addresses=127.0.0.1"
     run("pg_ctl", "-w", "-o", options, "-l", str(data / "log"), "start")
     try:
-        yield f"postgresql+psycopg://postgres:not-secret@127.0.0.1:{port}/postgres"
+        yield data, port
     finally:
         run("pg_ctl", "-m", "immediate", "stop")
         shutil.rmtree(data)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from config import FOREIGN, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 ENTRY = {"serve": "app", "dashboard": "streamlit_app", "train": "train", "monitor": "drift_monitor"}
+TARGETS = [*ENTRY, "mlflow", "secrets", "proxy"]
 BESIDE = {"train": {"tune"}}  # further commands of an image
 HEAVY = {
     "tensorflow",
@@ -40,6 +42,7 @@ PLACES = {
 }
 
 
+@cache
 def dockerfile_stages() -> dict[str, tuple[str, list[str]]]:
     """Name of each stage -> (its base, its instructions, continued lines joined)."""
     text = re.sub(r"^#.*\n", "", (ROOT / "Dockerfile").read_text(), flags=re.M)
@@ -66,6 +69,7 @@ def copied(target: str) -> set[str]:
     return {source.rstrip("/") for sources in plain for source in sources}
 
 
+@cache
 def compose() -> dict:
     return yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 
@@ -74,6 +78,7 @@ def services() -> dict[str, dict]:
     return compose()["services"]
 
 
+@cache
 def own_modules() -> dict[str, list[Path]]:
     """First-party top-level names -> their files."""
     packages = {p.parent.name: sorted(p.parent.rglob("*.py")) for p in ROOT.glob("*/__init__.py")}
@@ -81,6 +86,7 @@ def own_modules() -> dict[str, list[Path]]:
     return {path.stem: [path] for path in ROOT.glob("*.py")} | packages
 
 
+@cache
 def imported_by(path: Path) -> set[str]:
     """Top-level names a file imports anywhere, inside functions too."""
     names: set[str] = set()
@@ -107,14 +113,35 @@ def locked(role: str) -> set[str]:
     return set(re.findall(r"^([a-z0-9][\w.\-]*)==", text, re.M))
 
 
-def long_running() -> dict[str, dict]:
-    return {name: service for name, service in services().items() if "profiles" not in service}
+def lasting() -> dict[str, dict]:
+    return {name: row for name, row in services().items() if row["restart"] != "no"}
+
+
+def built() -> dict[str, dict]:
+    """Services whose image is made here."""
+    return {name: service for name, service in services().items() if "build" in service}
+
+
+def sent_to_the_builder() -> set[str]:
+    """Paths of the context that `.dockerignore` lets through, top-level modules aside."""
+    rules = (ROOT / ".dockerignore").read_text().splitlines()
+    return {rule[1:] for rule in rules if rule.startswith("!")}
 
 
 def test_every_copied_file_exists():
     sources = {source for target in dockerfile_stages() for source in copied(target)}
     assert sources
     assert [source for source in sorted(sources) if not (ROOT / source).exists()] == []
+
+
+def test_every_copied_file_is_sent_to_the_builder():
+    sources = {source for target in dockerfile_stages() for source in copied(target)}
+    modules = {source for source in sources if re.fullmatch(r"\w+\.py", source)}
+    sent = sent_to_the_builder()
+    assert {"*.py", "requirements/*.txt"} <= sent
+    named = {s for s in sources - modules if not s.startswith("requirements/")}
+    parts = {s: {s, *(str(parent) for parent in Path(s).parents)} for s in named}
+    assert [source for source, ways in sorted(parts.items()) if not ways & sent] == []
 
 
 @pytest.mark.parametrize("role", ENTRY)
@@ -153,16 +180,28 @@ def test_a_role_is_free_of_the_others_heavy_libraries(role, allowed):
 def test_every_image_stands_on_the_python_the_project_asks_for():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     bases = {base for base, _ in dockerfile_stages().values()} - set(dockerfile_stages())
-    assert bases == {f"python:{project['requires-python'].removeprefix('>=')}-slim"}
+    python = f"python:{project['requires-python'].removeprefix('>=')}-slim"
+    assert bases == {python, "debian:bookworm-slim"}
+    assert dockerfile_stages()["proxy"][0] == "debian:bookworm-slim"  # the one without Python
 
 
-@pytest.mark.parametrize("role", [*ENTRY, "mlflow"])
+@pytest.mark.parametrize("role", TARGETS)
 def test_no_image_runs_as_root(role):
     users = [line for line in instructions(role) if line.startswith("USER")]
-    assert users == ["USER 10001:10001"]
+    assert users[-1] == "USER 10001:10001"
 
 
-@pytest.mark.parametrize("role", [*ENTRY, "mlflow"])
+@pytest.mark.parametrize("role", TARGETS)
+def test_every_image_says_what_it_is_and_how_it_is_stopped(role):
+    lines = instructions(role)
+    labels = " ".join(line for line in lines if line.startswith("LABEL"))
+    for name in ("title", "description", "licenses", "vendor"):
+        assert f"org.opencontainers.image.{name}=" in labels
+    signal = "SIGUSR1" if role == "proxy" else "SIGTERM"  # HAProxy's word for finishing first
+    assert [line for line in lines if line.startswith("STOPSIGNAL")] == [f"STOPSIGNAL {signal}"]
+
+
+@pytest.mark.parametrize("role", TARGETS)
 def test_every_process_gets_its_signals_itself(role):
     commands = [line for line in instructions(role) if line.startswith(("CMD", "ENTRYPOINT"))]
     assert commands
@@ -170,39 +209,122 @@ def test_every_process_gets_its_signals_itself(role):
 
 
 @pytest.mark.parametrize("name", services())
-def test_every_service_is_built_here_and_bound_down(name):
+def test_every_service_is_bound_down(name):
     service = services()[name]
-    assert service["build"]["target"] in dockerfile_stages()
     assert (service["init"], service["read_only"]) == (True, True)
     assert service["cap_drop"] == ["ALL"]
     assert "no-new-privileges:true" in service["security_opt"]
     assert "user" not in service  # the image's numeric one
+    assert {"mem_limit", "pids_limit", "logging"} <= set(service)
+    assert not any("docker.sock" in mount for mount in service.get("volumes", []))
 
 
-@pytest.mark.parametrize("name", long_running())
+def test_only_the_database_keeps_capabilities_to_hand_its_folder_over():
+    kept = {name: row["cap_add"] for name, row in services().items() if "cap_add" in row}
+    assert kept == {"db": ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"]}
+
+
+@pytest.mark.parametrize("name", built())
+def test_what_is_built_here_has_a_target_and_an_image_of_that_name(name):
+    target = services()[name]["build"]["target"]
+    assert target in dockerfile_stages()
+    assert services()[name]["image"] == f"stock-forecasting-{target}"
+
+
+def test_what_is_not_built_here_is_an_official_image_with_a_fixed_version():
+    images = {name: row["image"] for name, row in services().items() if "build" not in row}
+    assert {name: image.partition(":")[0] for name, image in images.items()} == {"db": "postgres"}
+    assert all(re.search(r":v?\d+", image) for image in images.values())
+
+
+@pytest.mark.parametrize("name", lasting())
 def test_every_lasting_service_has_a_health_check_and_comes_back(name):
+    service = services()[name]
+    lines = instructions(service["build"]["target"]) if "build" in service else []
+    assert "healthcheck" in service or any(line.startswith("HEALTHCHECK --") for line in lines)
+    assert service["restart"] == "unless-stopped"
+    assert "stop_grace_period" in service
+
+
+def test_every_port_is_bound_to_this_machine_unless_told_otherwise():
+    ports = {name: row["ports"] for name, row in services().items() if "ports" in row}
+    assert ports == {
+        "proxy": ["${BIND_ADDRESS:-127.0.0.1}:${API_PORT:-8000}:8000"],
+        "dashboard": ["${BIND_ADDRESS:-127.0.0.1}:${DASHBOARD_PORT:-8501}:8501"],
+        "mlflow": ["127.0.0.1:${MLFLOW_PORT:-5000}:5000"],  # no word for another address
+    }
+
+
+def mounts(name: str) -> list[list[str]]:
+    return [mount.split(":") for mount in services()[name].get("volumes", [])]
+
+
+def test_every_volume_is_declared():
+    sources = {mount[0] for name in services() for mount in mounts(name)}
+    assert {source for source in sources if not source.startswith(".")} == set(compose()["volumes"])
+    assert all((ROOT / source).exists() for source in sources if source.startswith("."))
+
+
+@pytest.mark.parametrize("name", built())
+def test_a_volume_takes_its_owner_from_a_folder_of_the_image(name):
     lines = instructions(services()[name]["build"]["target"])
-    assert any(line.startswith("HEALTHCHECK") for line in lines)
-    assert services()[name]["restart"] == "unless-stopped"
+    owned = {word for line in lines if "install -d -o 10001" in line for word in line.split()}
+    folders = {mount[1] for mount in mounts(name) if not mount[0].startswith(".")}
+    assert folders <= owned
 
 
-def test_every_port_is_bound_to_this_machine_only():
-    ports = [port for service in services().values() for port in service.get("ports", [])]
-    assert sorted(ports) == [f"127.0.0.1:{n}:{n}" for n in (5000, 8000, 8501)]
+def test_a_password_is_mounted_only_where_it_is_needed():
+    readers = {
+        volume: {n for n in services() if n != "secrets" and volume in {m[0] for m in mounts(n)}}
+        for volume in compose()["volumes"]
+        if volume.startswith("secrets-")
+    }
+    assert readers == {
+        "secrets-db": {"db"},
+        "secrets-mlflow": {"mlflow"},
+        "secrets-stock": {"api", "trainer", "monitor"},
+        "secrets-grafana": set(),
+    }
+    others = [m for n in services() if n != "secrets" for m in mounts(n) if "secrets-" in m[0]]
+    assert all(mount[2] == "ro" for mount in others)
 
 
-def test_every_volume_is_declared_and_owned_by_the_user_in_the_image():
-    mounts = [mount for service in services().values() for mount in service.get("volumes", [])]
-    names, folders = {m.split(":")[0] for m in mounts}, {m.split(":")[1] for m in mounts}
-    assert names == set(compose()["volumes"])
-    (owned,) = (line for line in instructions("serve") if "install -d -o 10001" in line)
-    assert folders <= set(owned.split())
+def test_no_password_stands_in_the_compose_file():
+    values = [str(v) for row in services().values() for v in row.get("environment", {}).values()]
+    assert not any("://" in value and "@" in value for value in values)
+    assert {
+        n for row in services().values() for n in row.get("environment", {}) if "PASS" in n
+    } <= {"POSTGRES_PASSWORD_FILE"}
 
 
-def test_the_api_waits_for_champions_and_the_trainer_for_mlflow():
-    healthy = {"condition": "service_healthy"}
-    assert services()["api"]["depends_on"] == {"trainer": healthy}
-    assert services()["trainer"]["depends_on"] == {"mlflow": healthy}
+def networks(name: str) -> set[str]:
+    return set(services()[name].get("networks", []))
+
+
+def test_a_network_for_each_need():
+    assert networks("db") == {"data", "runs"}
+    assert all(compose()["networks"][name]["internal"] for name in networks("db"))
+    assert {n for n in services() if "runs" in networks(n)} == {"db", "mlflow"}
+    assert {n for n in services() if "data" in networks(n)} == {"db", "api", "trainer", "monitor"}
+    assert networks("proxy") == networks("dashboard") == {"edge"}
+    assert set().union(*map(networks, services())) == set(compose()["networks"])
+
+
+def test_a_service_waits_for_what_it_cannot_do_without():
+    healthy, ended = "service_healthy", "service_completed_successfully"
+    waits = {
+        name: {other: row["condition"] for other, row in service["depends_on"].items()}
+        for name, service in services().items()
+        if "depends_on" in service
+    }
+    assert waits == {
+        "db": {"secrets": ended},
+        "mlflow": {"db": healthy},
+        "trainer": {"db": healthy, "mlflow": healthy},
+        "monitor": {"db": healthy, "mlflow": healthy},
+        "api": {"db": healthy},  # not for MLflow, nor for the trainer: /ready says who can answer
+        "proxy": {"api": "service_started"},
+    }
 
 
 def settings_of(target: str) -> dict[str, str]:
@@ -223,25 +345,31 @@ def test_every_setting_of_the_user_reaches_the_service(name):
 
 @pytest.mark.parametrize("name", ["trainer", "api", "monitor"])
 def test_where_things_are_is_the_images_business(name):
-    service = services()[name]
-    places = settings_of(service["build"]["target"])
-    assert len(places) == 4
-    assert places.items() <= service["environment"].items()
+    passed = services()[name]["environment"]
+    places = settings_of(services()[name]["build"]["target"])
+    assert places.pop("STOCK_DATABASE_URL") == "sqlite:////data/forecasts.db"
+    assert (passed["STOCK_DATABASE_URL"], passed["STOCK_DATABASE_URL_FILE"]) == (
+        "",
+        "/secrets/database_url",
+    )
+    assert len(places) == 3
+    assert places.items() <= passed.items()
 
 
 def test_the_page_knows_where_it_and_a_browser_find_the_others():
     passed = services()["dashboard"]["environment"]
-    assert passed["STOCK_API_URL"] == "http://api:8000"
-    assert passed["STOCK_PUBLIC_API_URL"] == "http://127.0.0.1:8000"
-    assert passed["STOCK_MLFLOW_URL"] == "http://127.0.0.1:5000"
+    assert passed["STOCK_API_URL"] == "http://proxy:8000"
+    assert passed["STOCK_PUBLIC_API_URL"] == "${PUBLIC_API_URL:-http://127.0.0.1:8000}"
+    assert passed["STOCK_MLFLOW_URL"] == "${PUBLIC_MLFLOW_URL:-http://127.0.0.1:5000}"
 
 
-def test_mlflow_answers_the_trainer_and_this_machine_only():
-    (command,) = (line for line in instructions("mlflow") if line.startswith("CMD"))
-    arguments = ast.literal_eval(command.removeprefix("CMD "))
-    hosts = arguments[arguments.index("--allowed-hosts") + 1]
-    assert hosts.split(",") == ["mlflow:5000", "localhost:5000", "127.0.0.1:5000"]
-    assert services()["trainer"]["environment"]["MLFLOW_TRACKING_URI"] == "http://mlflow:5000"
+def test_mlflow_answers_the_stack_and_this_machine_only():
+    lines = [line for line in instructions("mlflow") if line.startswith("ENV")]
+    passed = dict(word.split("=", 1) for line in lines for word in line.split()[1:])
+    hosts = passed["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")
+    assert hosts == ["mlflow:5000", "localhost:5000", "127.0.0.1:5000"]
+    for name in ("trainer", "api", "monitor"):
+        assert services()[name]["environment"]["MLFLOW_TRACKING_URI"] == "http://mlflow:5000"
 
 
 def test_nothing_private_is_sent_to_the_builder():
@@ -261,7 +389,7 @@ def test_ci_can_read_only_and_hides_no_failure():
 
 def test_ci_builds_every_role():
     flow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci-cd.yml").read_text())
-    assert flow["jobs"]["images"]["strategy"]["matrix"]["target"] == [*ENTRY, "mlflow"]
+    assert flow["jobs"]["images"]["strategy"]["matrix"]["target"] == TARGETS
 
 
 def test_ci_pins_every_action_by_tag():
