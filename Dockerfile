@@ -149,7 +149,7 @@ ENV MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
 EXPOSE 5000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=3 \
   CMD ["answers-200", "5000", "/health"]
-CMD ["with-files", "mlflow", "server", "--host", "0.0.0.0", "--port", "5000", "--workers", "1", \
+CMD ["with-files", "MLFLOW_BACKEND_STORE_URI", "mlflow", "server", "--host", "0.0.0.0", "--port", "5000", "--workers", "1", \
      "--serve-artifacts", "--artifacts-destination", "/mlflow/artifacts"]
 
 

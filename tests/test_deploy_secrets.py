@@ -69,23 +69,24 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path):
     assert done.stderr.startswith("write_secrets: ")
 
 
-def with_files(environment: dict[str, str], *command: str) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, str(WITH_FILES), *command]
+def with_files(
+    names: str, environment: dict[str, str], *command: str
+) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, str(WITH_FILES), names, *command]
     return subprocess.run(line, capture_output=True, text=True, env=environment)
 
 
 def test_a_command_gets_the_text_of_the_files_its_variables_name(tmp_path):
     (tmp_path / "address").write_text("postgresql://somewhere\n")
-    given = {"ADDRESS_FILE": str(tmp_path / "address"), "EMPTY_FILE": "", "OTHER": "kept"}
-    show = (
-        "import os; print(os.environ['ADDRESS'], os.environ['OTHER'], 'ADDRESS_FILE' in os.environ)"
-    )
-    done = with_files(given, sys.executable, "-c", show)
-    assert done.stdout.split() == ["postgresql://somewhere", "kept", "False"]
+    given = {"ADDRESS": "old", "ADDRESS_FILE": str(tmp_path / "address"), "SOME_FILE": "nowhere"}
+    show = "import os; print(os.environ['ADDRESS'], os.environ['SOME_FILE'])"
+    done = with_files("ADDRESS,OTHER", given, sys.executable, "-c", show)
+    assert done.stdout.split() == ["postgresql://somewhere", "nowhere"]
 
 
 def test_a_command_does_not_start_without_its_files(tmp_path):
-    done = with_files({"ADDRESS_FILE": str(tmp_path / "nowhere")}, sys.executable, "-c", "")
+    given = {"ADDRESS_FILE": str(tmp_path / "nowhere")}
+    done = with_files("ADDRESS", given, sys.executable, "-c", "")
     assert done.returncode == 2
     assert "nowhere" in done.stderr
 
