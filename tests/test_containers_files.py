@@ -338,7 +338,8 @@ def test_every_setting_of_the_user_reaches_the_service(name):
     service = services()[name]
     fields = set(Settings.model_fields) - PLACES
     wanted = {(field if field in FOREIGN else f"STOCK_{field}").upper() for field in fields}
-    passed = {key: text for key, text in service["environment"].items() if text.startswith("$")}
+    own = re.compile(r"\$\{(STOCK_\w+|ALPHAVANTAGE_API_KEY):-\}")
+    passed = {key: text for key, text in service["environment"].items() if own.fullmatch(text)}
     assert passed == {key: f"${{{key}:-}}" for key in wanted}
     assert service["env_file"] == [{"path": ".env", "required": False}]
 
