@@ -71,6 +71,8 @@ class ForecastWriter:
             self._thread.join(timeout + 1)
         left = self.pending
         if left:
+            self._in_hand = []
+            self._queue = queue.Queue(1)
             self._lose(left, "closed_unwritten")
 
     def _start(self) -> None:

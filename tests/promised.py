@@ -11,13 +11,16 @@ import pandas as pd
 from builders import provenance
 
 from calendars import sessions_after
-from contracts import Band, Forecast, ModelIdentity, Prices, Skill
+from contracts import Band, Forecast, ModelIdentity, PerformanceRow, Prices, Skill
+from forecast_log import ForecastLog
 
 ORIGIN = date(2025, 6, 2)
 SESSIONS = (ORIGIN, *sessions_after("AAPL", ORIGIN, 400))
 
 
-def forecast(origin: date = ORIGIN, points: Sequence[float] = (101.0, 102.0), **changes: Any):
+def forecast(
+    origin: date = ORIGIN, points: Sequence[float] = (101.0, 102.0), **changes: Any
+) -> Forecast:
     """A forecast of `points` after an origin; model fields and `source` go by their own names."""
     identity = {k: changes.pop(k) for k in ("version", "bundle", "mode") if k in changes}
     data = {k: changes.pop(k) for k in ("source", "adjustment", "sha256") if k in changes}
@@ -61,6 +64,26 @@ def prices(mids: Mapping[date, float], ticker: str = "AAPL", **data: Any) -> Pri
     }
     about = provenance(first_session=days[0], last_session=days[-1], rows=len(days))
     return Prices(ticker, pd.DataFrame(columns), replace(about, **data))
+
+
+def serve(log: ForecastLog, *forecasts: Forecast) -> None:
+    """Hand out forecasts and see them written."""
+    writer = log.writer()
+    for number, one in enumerate(forecasts):
+        writer.put(one, f"request-{number}")
+    writer.close()
+    assert (writer.pending, writer.lost) == (0, 0)
+
+
+def walk(*mids: float) -> dict[date, float]:
+    """Mid-prices from the origin's session on."""
+    return dict(zip(SESSIONS, mids, strict=False))
+
+
+def pooled(log: ForecastLog) -> PerformanceRow:
+    """The only row over all steps."""
+    (row,) = (row for row in log.performance("AAPL").rows if row.step is None)
+    return row
 
 
 _MODEL = ModelIdentity(

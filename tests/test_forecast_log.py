@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 from project import free_port
 from pydantic import ValidationError
 from sqlalchemy.dialects import postgresql, sqlite
@@ -213,28 +210,6 @@ def test_the_moment_type_is_right_on_both_databases(dialect, naive):
     stored = kind.process_bind_param(moment, dialect)
     assert (stored.tzinfo is None) == naive
     assert kind.process_result_value(stored, dialect) == moment
-
-
-def test_two_processes_may_create_the_database_at_once(database_url):
-    code = (
-        "import sys; from test_forecast_log import a_verdict\n"
-        "from forecast_log import ForecastLog\n"
-        "for _ in range(5): ForecastLog(sys.argv[1]).record_verdict(a_verdict())"
-    )
-    command = [sys.executable, "-W", "ignore", "-c", code, database_url]
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
-    with ThreadPoolExecutor() as pool:
-        runs = pool.map(
-            lambda _: subprocess.run(
-                command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False
-            ),
-            range(3),
-        )
-    assert [run.stderr for run in runs if run.returncode] == []
-    engine = sa.create_engine(database_url)
-    with engine.connect() as connection:
-        assert connection.scalar(sa.text("SELECT count(*) FROM drift_checks")) == 15
-    engine.dispose()
 
 
 def test_the_log_is_light_to_import():
