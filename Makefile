@@ -59,7 +59,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 lock: $(VENV)/uv
 	@$(COMPILE) requirements/bootstrap.in -o requirements/bootstrap.txt
 	@$(COMPILE) requirements.in -o requirements.txt
-	@for role in $(ROLES); do $(COMPILE) requirements/$$role.in -c requirements.txt -o requirements/$$role.txt; done
+	@for role in $(ROLES) telemetry; do $(COMPILE) requirements/$$role.in -c requirements.txt -o requirements/$$role.txt; done
 	@$(COMPILE) requirements/dev.in -o requirements/dev.txt
 
 clean:

@@ -5,7 +5,6 @@ Routes and problems are in `web/`; here they become one application with a life 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -14,9 +13,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from config import Settings, get_settings
 from contracts import ForecastingError
-from web import about, forecasts, pages, watching
+from web import about, forecasts, metrics, openapi, pages, request_logs, swagger, watching
 from web.about import DISCLAIMER, NAME, VERSION
 from web.dependencies import Desk, Pages
+from web.door import Door, DoorRules
 from web.problems import explain_all
 
 
@@ -61,10 +61,11 @@ def create_app(
         """Open the desk before the first request, close it after the last."""
         try:
             settings = get_settings()
-            logging.basicConfig(level=settings.log_level)  # nothing happens where it is set up
+            request_logs.set_up(settings)
+            keep_rules(app, settings)
             app.state.default_steps = settings.prediction_steps
             app.state.pages = pages_factory(settings)
-            app.state.desk = desk_factory(settings)
+            app.state.desk = app.state.metrics.desk = desk_factory(settings)
         except ForecastingError as error:
             app.state.startup_error = f"{error.code}: {error}"
             raise
@@ -73,13 +74,30 @@ def create_app(
         finally:
             app.state.desk.close()
             app.state.pages.close()
+            await app.state.door.close()
 
-    app = FastAPI(title=NAME, version=VERSION, summary=DISCLAIMER, lifespan=lifespan)
-    for part in (about, forecasts, pages, watching):
+    app = FastAPI(
+        title=NAME,
+        version=VERSION,
+        summary=DISCLAIMER,
+        lifespan=lifespan,
+        docs_url=None,  # ours is in web/swagger.py
+        redoc_url=None,
+    )
+    keep_rules(app, Settings.model_construct())  # the defaults, until the server starts
+    for part in (about, forecasts, pages, watching, metrics, swagger):
         app.include_router(part.router)
+    app.add_middleware(Door)
     app.add_middleware(PlainStartupError)
     explain_all(app)
+    openapi.complete(app)
     return app
+
+
+def keep_rules(app: FastAPI, settings: Settings) -> None:
+    """Let the door go by these settings from now on."""
+    app.state.door = DoorRules(settings)
+    app.state.metrics = app.state.door.metrics
 
 
 app = create_app()

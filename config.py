@@ -45,6 +45,7 @@ def _split(value: object) -> object:
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Units = Annotated[int, Field(ge=1, le=1024)]
+RateLimit = Annotated[str, Field(pattern=r"^([1-9]\d{0,8}/(second|minute|hour|day))?$")]
 
 
 class Settings(BaseSettings):
@@ -81,6 +82,32 @@ class Settings(BaseSettings):
     refresh: bool = True  # the API fetches newer prices beside its requests
     alphavantage_api_key: SecretStr | None = Field(  # the tier after Yahoo; none without a key
         default=None, validation_alias="alphavantage_api_key"
+    )
+
+    # Who may ask the API, how often, and what it tells of itself
+    api_keys: Words = ()  # name:scope:sha256, as `python -m web.keys new` prints; none: no keys
+    api_keys_file: Path | None = None  # the same, one a line
+    api_key: SecretStr | None = None  # the key that the dashboard shows to the API
+    operate_without_key: bool = False  # without keys: from other machines as well
+    metrics_open: bool = False  # with keys: /metrics needs none
+    rate_limit_per_key: RateLimit = ""  # such as 600/minute; empty: no limit
+    rate_limit_per_address: RateLimit = ""
+    rate_limit_store: SecretStr | None = None  # redis://..., where several workers share counts
+    trusted_proxies: Words = ()  # addresses or networks whose X-Forwarded-For is believed
+    allowed_hosts: Words = ()  # beside addresses and names without a dot; *: every host
+    cors_origins: Words = ()  # such as https://charts.example.com
+    max_in_flight: Annotated[int, Field(ge=1, le=10_000)] = 256
+    max_streams: Annotated[int, Field(ge=0, le=10_000)] = 100
+    max_body_bytes: Annotated[int, Field(ge=1024, le=16_777_216)] = 65_536
+    request_seconds: Annotated[float, Field(gt=0, le=600)] = 30.0  # then 503
+    gzip_from_bytes: Annotated[int, Field(ge=0)] = 1024  # 0: never
+    log_format: Annotated[str, Field(pattern="^(text|json)$")] = "text"
+    access_log: bool = False
+    otel_endpoint: str = Field(  # of an OTLP collector, http://HOST:4318; empty: no traces
+        default="",
+        validation_alias=AliasChoices(
+            "otel_endpoint", "STOCK_OTEL_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"
+        ),
     )
 
     # Where things are

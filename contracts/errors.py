@@ -168,6 +168,12 @@ class ServiceUnavailable(ForecastingError):
     code = "service_unavailable"
 
 
+class MayNotOperate(ForecastingError):
+    """Who asks for a change may only read; the message says what would be needed."""
+
+    code = "may_not_operate"
+
+
 class BadSettings(ForecastingError):
     """A setting that is misspelt or out of range; the message names it."""
 

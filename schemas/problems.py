@@ -23,6 +23,11 @@ class ProblemOut(Out):
     title: str
     status: int
     detail: str = Field(description="What is wrong and what to do next")
+    request_id: str | None = Field(
+        default=None,
+        exclude_if=_absent,
+        description="As in the header X-Request-ID and in the service's log",
+    )
     errors: list[FieldProblem] | None = Field(
         default=None,
         exclude_if=_absent,

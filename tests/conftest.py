@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import postgres
 import pytest
+import redis_process
 import sqlalchemy as sa
+from fake_desk import FakeDesk, FakePages
 from project import Project, free_port
+from starlette.testclient import TestClient
 
+from app import create_app
 from config import Settings
 from forecast_log import ForecastLog
 
@@ -80,6 +84,17 @@ def forecast_log(database_url: str) -> Iterator[ForecastLog]:
     opened.close()
 
 
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[redis_process.RedisServer]:
+    """A real Redis that a test may stop and start."""
+    program = shutil.which("redis-server")
+    if program is None:
+        absent("no Redis on this machine; on Debian: apt-get install redis-server", "REQUIRE_REDIS")
+        raise AssertionError("absent() always raises")
+    with redis_process.RedisServer(program) as server:
+        yield server
+
+
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Default settings in an empty folder of their own, which is also the current folder."""
@@ -88,6 +103,28 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.chdir(tmp_path)
     return Settings()
+
+
+@pytest.fixture
+def service(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., TestClient]]:
+    """Start the HTTP service: `service(desk, max_in_flight=1)`, by settings' names."""
+    running: list[TestClient] = []
+
+    def start(
+        desk: FakeDesk | None = None, client: str = "testclient", **wish: object
+    ) -> TestClient:
+        for name, value in wish.items():
+            monkeypatch.setenv(f"STOCK_{name}".upper(), str(value))
+        app = create_app(lambda _: desk or FakeDesk(), lambda _: FakePages())
+        made = TestClient(app, "http://test", raise_server_exceptions=False, client=(client, 50000))
+        running.append(made.__enter__())
+        return made
+
+    yield start
+    for made in running:
+        made.__exit__()
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import math
+import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
@@ -56,6 +58,7 @@ from schemas import (
     ServiceStateOut,
     TickerInfoOut,
 )
+from web.metrics import GaugeRow
 
 AS_OF = date(2025, 12, 31)
 RUN_ID = "9c1185a5c5e9fc54612808977ee8f548"
@@ -448,9 +451,11 @@ class FakeDesk:
     asked: list[tuple[str, int, bool]] = field(default_factory=list)
     weighed: list[tuple[str, int, Event, float]] = field(default_factory=list)
     closed: bool = False
+    seconds: float = 0.0  # a forecast takes
 
     def forecast(self, ticker: str, steps: int, smoothing: bool) -> Forecast:
         self.asked.append((ticker, steps, smoothing))
+        time.sleep(self.seconds)
         self._look_up(ticker)
         forecast = make_forecast(ticker, steps, smoothing, self.source)
         return replace(forecast, model=COLD) if self.cold else forecast
@@ -478,6 +483,17 @@ class FakeDesk:
         if not self.checked:
             raise NoDriftCheck(ticker)
         return make_drift(ticker)
+
+    def gauges(self) -> Mapping[str, GaugeRow]:
+        return {
+            ticker: GaugeRow(
+                model_age_days=3.5, data_age_sessions=1.0, drift_alarm=ticker != "MSFT"
+            )
+            for ticker in self.known
+        }
+
+    def cache_counts(self) -> tuple[int, int]:
+        return len(self.asked), 2
 
     def close(self) -> None:
         self.closed = True
@@ -509,4 +525,7 @@ def failing_desk(error: ForecastingError) -> FakeDesk:
     return FakeDesk(failures={"AAPL": error})
 
 
-app = create_app(lambda _settings: FakeDesk(), lambda _settings: FakePages())
+app = create_app(
+    lambda _: FakeDesk(seconds=float(os.environ.get("FAKE_DESK_SECONDS", "0"))),
+    lambda _: FakePages(),
+)

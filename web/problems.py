@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 
 from contracts import ForecastingError
 from schemas import FieldProblem, ProblemOut
+from web.visits import VISIT
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +28,7 @@ STATUS_OF = {
     "no_scores": 404,
     "unknown_run": 404,
     "unknown_report": 404,
+    "may_not_operate": 403,
     "invalid_ticker": 422,
     "unknown_recipe": 422,
     "refused_version": 409,
@@ -78,13 +80,17 @@ def problem(status: int, code: str, detail: str) -> ProblemOut:
 
 
 def respond(document: ProblemOut, headers: Mapping[str, str] | None = None) -> Response:
-    """The document as an HTTP answer; every 503 says when to come back."""
+    """The document as an HTTP answer, with its request's id; every 503 says when to come back."""
+    visit = VISIT.get()
+    if visit:
+        visit.problem = document.type.rpartition("/")[2]
+        document = document.model_copy(update={"request_id": visit.request_id})
     retry = {"Retry-After": RETRY_AFTER} if document.status == 503 else {}
     return Response(
         document.model_dump_json(),
         status_code=document.status,
         media_type=PROBLEM_TYPE,
-        headers={**(headers or {}), **retry},
+        headers={**retry, **(headers or {})},
     )
 
 
@@ -116,18 +122,26 @@ def _name(loc: Sequence[str | int]) -> str:
     return ".".join(str(part) for part in loc[1:]) or str(loc[0])
 
 
+_CODE_OF = {413: "body_too_large"}  # as the door calls it where a length was given
+
+
 def explain_http(_: Request, error: HTTPException) -> Response:
     """An unknown route, a wrong method."""
     status = HTTPStatus(error.status_code)
-    code = status.name.lower()
+    code = _CODE_OF.get(status, status.name.lower())
     document = problem(status, code, f"{status.phrase}: {status.description or error.detail}")
     return respond(document, error.headers)
 
 
-def explain_crash(_: Request, _error: Exception) -> Response:
+def crash() -> Response:
     """A bug: fixed text out; the server logs the traceback."""
     detail = "The service failed unexpectedly; its log says why."
     return respond(problem(500, "internal_error", detail))
+
+
+def explain_crash(_: Request, _error: Exception) -> Response:
+    """A bug outside of the door, which answers for those inside."""
+    return crash()
 
 
 def explain_all(app: FastAPI) -> None:
