@@ -233,7 +233,11 @@ def test_what_is_built_here_has_a_target_and_an_image_of_that_name(name):
 
 def test_what_is_not_built_here_is_an_official_image_with_a_fixed_version():
     images = {name: row["image"] for name, row in services().items() if "build" not in row}
-    assert {name: image.partition(":")[0] for name, image in images.items()} == {"db": "postgres"}
+    assert {name: image.partition(":")[0] for name, image in images.items()} == {
+        "db": "postgres",
+        "prometheus": "prom/prometheus",
+        "grafana": "grafana/grafana",
+    }
     assert all(re.search(r":v?\d+", image) for image in images.values())
 
 
@@ -251,7 +255,10 @@ def test_every_port_is_bound_to_this_machine_unless_told_otherwise():
     assert ports == {
         "proxy": ["${BIND_ADDRESS:-127.0.0.1}:${API_PORT:-8000}:8000"],
         "dashboard": ["${BIND_ADDRESS:-127.0.0.1}:${DASHBOARD_PORT:-8501}:8501"],
-        "mlflow": ["127.0.0.1:${MLFLOW_PORT:-5000}:5000"],  # no word for another address
+        "grafana": ["${BIND_ADDRESS:-127.0.0.1}:${GRAFANA_PORT:-3000}:3000"],
+        # these two ask nobody who they are: no word for another address
+        "mlflow": ["127.0.0.1:${MLFLOW_PORT:-5000}:5000"],
+        "prometheus": ["127.0.0.1:${PROMETHEUS_PORT:-9090}:9090"],
     }
 
 
@@ -283,7 +290,7 @@ def test_a_password_is_mounted_only_where_it_is_needed():
         "secrets-db": {"db"},
         "secrets-mlflow": {"mlflow"},
         "secrets-stock": {"api", "trainer", "monitor"},
-        "secrets-grafana": set(),
+        "secrets-grafana": {"grafana"},
     }
     others = [m for n in services() if n != "secrets" for m in mounts(n) if "secrets-" in m[0]]
     assert all(mount[2] == "ro" for mount in others)
@@ -292,9 +299,8 @@ def test_a_password_is_mounted_only_where_it_is_needed():
 def test_no_password_stands_in_the_compose_file():
     values = [str(v) for row in services().values() for v in row.get("environment", {}).values()]
     assert not any("://" in value and "@" in value for value in values)
-    assert {
-        n for row in services().values() for n in row.get("environment", {}) if "PASS" in n
-    } <= {"POSTGRES_PASSWORD_FILE"}
+    names = {n for row in services().values() for n in row.get("environment", {}) if "PASS" in n}
+    assert names == {"POSTGRES_PASSWORD_FILE", "GF_SECURITY_ADMIN_PASSWORD__FILE"}
 
 
 def networks(name: str) -> set[str]:
@@ -322,6 +328,7 @@ def test_a_service_waits_for_what_it_cannot_do_without():
         "mlflow": {"db": healthy},
         "trainer": {"db": healthy, "mlflow": healthy},
         "monitor": {"db": healthy, "mlflow": healthy},
+        "grafana": {"secrets": ended, "prometheus": "service_started"},
         "api": {"db": healthy},  # not for MLflow, nor for the trainer: /ready says who can answer
         "proxy": {"api": "service_started"},
     }
@@ -359,7 +366,7 @@ def test_where_things_are_is_the_images_business(name):
 
 def test_the_page_knows_where_it_and_a_browser_find_the_others():
     passed = services()["dashboard"]["environment"]
-    assert passed["STOCK_API_URL"] == "http://proxy:8000"
+    assert passed["STOCK_API_URL"] == "http://proxy:8080"
     assert passed["STOCK_PUBLIC_API_URL"] == "${PUBLIC_API_URL:-http://127.0.0.1:8000}"
     assert passed["STOCK_MLFLOW_URL"] == "${PUBLIC_MLFLOW_URL:-http://127.0.0.1:5000}"
 
@@ -371,6 +378,22 @@ def test_mlflow_answers_the_stack_and_this_machine_only():
     assert hosts == ["mlflow:5000", "localhost:5000", "127.0.0.1:5000"]
     for name in ("trainer", "api", "monitor"):
         assert services()[name]["environment"]["MLFLOW_TRACKING_URI"] == "http://mlflow:5000"
+
+
+def development() -> dict:
+    return yaml.safe_load((ROOT / "docker-compose.dev.yml").read_text())["services"]
+
+
+def test_development_runs_the_folders_code_in_the_same_services():
+    assert set(development()) <= set(services())
+    for name in ("api", "dashboard", "trainer", "monitor"):
+        assert ".:/app:ro" in development()[name]["volumes"]
+    assert "--reload" in development()["api"]["command"]
+
+
+def test_development_is_applied_only_when_named():
+    assert not (ROOT / "docker-compose.override.yml").exists()
+    assert all("ports" not in row for name, row in development().items() if name != "db")
 
 
 def test_nothing_private_is_sent_to_the_builder():
