@@ -129,6 +129,7 @@ class Database:
         try:
             yield
         except (DBAPIError, PoolTimeout) as error:
+            self._current = False  # the tables may be what is missing: look again next time
             raise self._unavailable(deed, error) from error
 
     def _unavailable(self, deed: str, error: Exception) -> LogUnavailable:

@@ -18,8 +18,6 @@ from forecast_log import ForecastLog, verdict_json
 from records.database import MIGRATIONS
 from records.schema import DRIFT_CHECKS, HEAD, METADATA
 
-NEW = set(METADATA.tables) - {"drift_checks"}
-
 
 def tables_of(url: str) -> set[str]:
     engine = sa.create_engine(url)
@@ -102,3 +100,14 @@ def test_an_upgrade_that_fails_half_way_leaves_the_database_as_it_was(tmp_path):
         log.ask_check("AAPL")
     log.close()
     assert tables_of(f"sqlite:///{path}") == {"leases"}
+
+
+def test_a_writer_makes_its_tables_again_where_somebody_dropped_them(forecast_log, database_url):
+    forecast_log.ask_check("AAPL")
+    engine = sa.create_engine(database_url)
+    everything = sa.MetaData()
+    everything.reflect(engine)
+    everything.drop_all(engine)
+    engine.dispose()
+    serve(forecast_log, forecast())
+    assert len(forecast_log.promises("AAPL")) == 1

@@ -10,9 +10,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from contracts import LeaseLost, LeaseTaken
 from records.requests import MOST_ATTEMPTS
+from records.schema import LEASES
 
 HERE = Path(__file__).resolve().parent
 BRIEF, LONG = 0.05, 60.0  # seconds of a lease: over soon, or not within a test
@@ -116,9 +118,19 @@ def test_a_lease_is_held_by_one(forecast_log):
         pass  # given back
 
 
-def test_leases_of_other_names_do_not_meet(forecast_log):
-    with forecast_log.lease("watch", "a", LONG), forecast_log.lease("sync", "b", LONG) as other:
-        other.renew()
+def holder_of(url: str, name: str) -> str | None:
+    engine = sa.create_engine(url)
+    with engine.connect() as connection:
+        found = connection.scalar(sa.select(LEASES.c.holder).where(LEASES.c.name == name))
+    engine.dispose()
+    return found
+
+
+def test_leases_of_other_names_do_not_meet(forecast_log, database_url):
+    with forecast_log.lease("watch", "a", LONG), forecast_log.lease("sync", "b", LONG):
+        assert holder_of(database_url, "watch") == "a"
+        assert holder_of(database_url, "sync") == "b"
+    assert holder_of(database_url, "watch") is None
 
 
 def test_a_lease_ends_by_itself_and_the_old_holder_notices(forecast_log, caplog):
@@ -130,13 +142,13 @@ def test_a_lease_ends_by_itself_and_the_old_holder_notices(forecast_log, caplog)
     assert "lease_lost name=watch holder=slow" in caplog.text
 
 
-def test_the_end_of_a_lost_lease_leaves_the_next_holders(forecast_log):
+def test_the_end_of_a_lost_lease_leaves_the_next_holders(forecast_log, database_url):
     lost = forecast_log.lease("watch", "slow", BRIEF)
     lost.__enter__()
     wait_out()
-    with forecast_log.lease("watch", "next", LONG) as held:
+    with forecast_log.lease("watch", "next", LONG):
         lost.__exit__(None, None, None)
-        held.renew()
+        assert holder_of(database_url, "watch") == "next"
 
 
 def test_a_renewed_lease_stays(forecast_log):

@@ -44,8 +44,8 @@ def wait_until(true, seconds: float = 20.0) -> None:
 def test_a_forecast_is_written_without_being_closed(forecast_log):
     writer = forecast_log.writer()
     put(writer, "1", "2")
-    wait_until(lambda: kept(forecast_log) == {"1", "2"})
     wait_until(lambda: writer.pending == 0)
+    assert kept(forecast_log) == {"1", "2"}
     writer.close()
 
 
@@ -91,12 +91,12 @@ def away(tmp_path, monkeypatch):
     return tmp_path / "volume" / "forecasts.db"
 
 
-def test_a_database_that_comes_back_has_lost_nothing(away):
+def test_a_database_that_comes_back_has_lost_nothing(away, caplog):
     log = ForecastLog(f"sqlite:///{away}")
     writer = log.writer()
     put(writer, "1", "2")
-    wait_until(lambda: writer.pending == 2)
-    time.sleep(0.1)  # some attempts
+    wait_until(lambda: caplog.text.count("forecasts_wait") > 2)
+    assert writer.pending == 2
     away.parent.mkdir()
     put(writer, "3")
     wait_until(lambda: kept(log) == {"1", "2", "3"})
@@ -106,7 +106,7 @@ def test_a_database_that_comes_back_has_lost_nothing(away):
 
 
 @pytest.mark.postgres
-def test_a_server_that_ends_its_connections_has_lost_nothing(postgres_url, monkeypatch):
+def test_a_server_that_ends_its_connections_has_lost_nothing(postgres_url, monkeypatch, caplog):
     monkeypatch.setattr(records.writer, "RETRY_FIRST", 0.02)
     admin = sa.create_engine(
         postgres_url.rpartition("/")[0] + "/template1", isolation_level="AUTOCOMMIT"
@@ -122,7 +122,7 @@ def test_a_server_that_ends_its_connections_has_lost_nothing(postgres_url, monke
         ending = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'restless'"
         server.execute(sa.text(ending))
         put(writer, "2")
-        time.sleep(0.5)  # some attempts
+        wait_until(lambda: caplog.text.count("forecasts_wait") > 2)
         assert writer.pending == 1
         server.execute(sa.text("ALTER DATABASE restless ALLOW_CONNECTIONS true"))
         wait_until(lambda: writer.pending == 0)
@@ -132,7 +132,7 @@ def test_a_server_that_ends_its_connections_has_lost_nothing(postgres_url, monke
     admin.dispose()
 
 
-def test_another_writer_is_waited_for(tmp_path, monkeypatch):
+def test_another_writer_is_waited_for(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(records.database, "BUSY_SECONDS", 0.02)
     monkeypatch.setattr(records.writer, "RETRY_FIRST", 0.02)
     log = ForecastLog(f"sqlite:///{tmp_path / 'forecasts.db'}")
@@ -141,7 +141,7 @@ def test_another_writer_is_waited_for(tmp_path, monkeypatch):
     other.execute("BEGIN IMMEDIATE")
     writer = log.writer()
     put(writer, "1")
-    time.sleep(0.2)
+    wait_until(lambda: "database is locked" in caplog.text)
     other.execute("COMMIT")
     other.close()
     writer.close()
