@@ -63,8 +63,9 @@ FROM worker AS serve
 LABEL org.opencontainers.image.title="stock-forecasting-serve" \
       org.opencontainers.image.description="Stock price forecasts over HTTP"
 COPY --from=serve-venv /opt/venv /opt/venv
-COPY app.py answers.py predict.py serving.py bases.py inference.py forecast_log.py model_store.py \
-     recipes.py bands.py panel.py significance.py \
+COPY app.py answers.py desk.py work_queue.py forecast_cache.py readiness.py standings.py \
+     champions.py cautions.py novelty.py serving.py bases.py inference.py forecast_log.py \
+     model_store.py recipes.py bands.py panel.py significance.py \
      data_pipeline.py generate_synthetic_data.py figures.py features.py calendars.py config.py ./
 COPY contracts/ contracts/
 COPY records/ records/
@@ -109,7 +110,7 @@ COPY train.py bundling.py base_training.py fitting.py evaluation.py referee.py v
      tune.py search_space.py trial_ledger.py report.py scorecard.py \
      registry_commands.py succession.py significance.py \
      baseline_arima.py model.py recipes.py registry.py metrics.py figures.py \
-     serving.py bases.py inference.py model_store.py bands.py panel.py \
+     serving.py novelty.py bases.py inference.py model_store.py bands.py panel.py \
      data_pipeline.py generate_synthetic_data.py features.py calendars.py config.py ./
 COPY contracts/ contracts/
 COPY prices/ prices/
@@ -126,8 +127,8 @@ FROM worker AS monitor
 LABEL org.opencontainers.image.title="stock-forecasting-monitor" \
       org.opencontainers.image.description="Watches served forecasts for drift"
 COPY --from=monitor-venv /opt/venv /opt/venv
-COPY drift_monitor.py drift.py serving.py bases.py inference.py forecast_log.py model_store.py \
-     recipes.py bands.py panel.py significance.py \
+COPY drift_monitor.py drift.py serving.py novelty.py bases.py inference.py forecast_log.py \
+     model_store.py recipes.py bands.py panel.py significance.py \
      data_pipeline.py generate_synthetic_data.py figures.py features.py calendars.py config.py ./
 COPY contracts/ contracts/
 COPY records/ records/

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from contracts import Band, Forecast, ModelIdentity, Probability, Provenance, Skill
+from contracts import Band, Caution, Forecast, ModelIdentity, Probability, Provenance, Skill
 
 DIGITS = 10  # significant ones: beyond any price's precision, short of binary noise
 
@@ -46,6 +46,7 @@ def forecast_answer(forecast: Forecast) -> dict[str, Any]:
         "data": _data(forecast.provenance),
         "model": _model(forecast.model),
         "skill": _skill(forecast.skill),
+        "warnings": _warnings(forecast.warnings),
     }
 
 
@@ -75,6 +76,7 @@ def probability_answer(probability: Probability) -> dict[str, Any]:
         "data": _data(probability.provenance),
         "model": _model(probability.model),
         "skill": _skill(probability.skill),
+        "warnings": _warnings(probability.warnings),
     }
 
 
@@ -100,6 +102,7 @@ def forecast_table(forecast: Forecast) -> str:
     ]
     tail = [
         "",
+        *(f"WARNING {warning.code}: {warning.detail}" for warning in forecast.warnings),
         f"held-out one-step error {skill.rmse_ratio:.2f} times that of repeating the last close "
         f"({p_value}): {skill.verdict}",
     ]
@@ -177,6 +180,10 @@ def _model(model: ModelIdentity) -> dict[str, str]:
         "trained_at": utc_text(model.trained_at),
         "trained_through": model.trained_through.isoformat(),
     }
+
+
+def _warnings(warnings: Iterable[Caution]) -> list[dict[str, str]]:
+    return [{"code": warning.code, "detail": warning.detail} for warning in warnings]
 
 
 def _skill(skill: Skill) -> dict[str, Any]:

@@ -18,11 +18,12 @@ from web.about import DISCLAIMER, NAME, VERSION
 from web.dependencies import Desk, Pages
 from web.door import Door, DoorRules
 from web.problems import explain_all
+from work_queue import WorkQueue
 
 
 def open_desk(settings: Settings) -> Desk:
     """The real desk. Imported here so that routes and schema can be had without ONNX Runtime."""
-    from predict import ForecastDesk
+    from desk import ForecastDesk
 
     return ForecastDesk(settings)
 
@@ -66,12 +67,16 @@ def create_app(
             app.state.default_steps = settings.prediction_steps
             app.state.pages = pages_factory(settings)
             app.state.desk = app.state.metrics.desk = desk_factory(settings)
+            app.state.work = WorkQueue(
+                settings.cold_threads, settings.cold_waiting, settings.request_seconds
+            )
         except ForecastingError as error:
             app.state.startup_error = f"{error.code}: {error}"
             raise
         try:
             yield
         finally:
+            app.state.work.close()
             app.state.desk.close()
             app.state.pages.close()
             await app.state.door.close()
@@ -84,6 +89,7 @@ def create_app(
         docs_url=None,  # ours is in web/swagger.py
         redoc_url=None,
     )
+    app.state.questions = {}  # what query strings mean, web.forecasts
     keep_rules(app, Settings.model_construct())  # the defaults, until the server starts
     for part in (about, forecasts, pages, watching, metrics, swagger):
         app.include_router(part.router)

@@ -80,6 +80,14 @@ class Settings(BaseSettings):
     allow_synthetic: bool = True  # the last tier of prices, labelled wherever it shows
     forecast_log_days: Annotated[int, Field(ge=0)] = 1826  # kept with their outcomes; 0: for ever
     refresh: bool = True  # the API fetches newer prices beside its requests
+    loaded_models: Annotated[int, Field(ge=1)] = 128  # kept in memory, the ones asked for last
+    cached_answers: Annotated[int, Field(ge=1)] = 4096
+    cached_megabytes: Annotated[int, Field(ge=1)] = 64
+    cold_threads: Annotated[int, Field(ge=1, le=64)] = 2  # that compute what no cache holds
+    cold_waiting: Annotated[int, Field(ge=0)] = 64  # computations that may wait for one of them
+    max_model_age_days: Annotated[int, Field(ge=0)] = 365  # beyond it answers carry a warning
+    max_sessions_behind: Annotated[int, Field(ge=0)] = 5  # of the prices, likewise
+    outside_quantile: Annotated[float, Field(gt=0, le=1)] = 0.999  # of distances in training
     alphavantage_api_key: SecretStr | None = Field(  # the tier after Yahoo; none without a key
         default=None, validation_alias="alphavantage_api_key"
     )

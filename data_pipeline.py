@@ -222,6 +222,26 @@ def synthetic_shelf(settings: Settings) -> Shelf:
     return Shelf(settings.data_dir / "synthetic", "synthetic", adopts="synthetic")
 
 
+def mark_of(ticker: str, settings: Settings) -> tuple[object, ...]:
+    """Differs from what it was whenever `StockDataPipeline.read` would answer something else.
+
+    A handful of file dates and the last session that has ended; no file is read.
+    """
+    shelves = (real_shelf(settings), synthetic_shelf(settings))
+    return (today(ticker, settings), *(shelf.mark(ticker) for shelf in shelves))
+
+
+def described(ticker: str, settings: Settings) -> Provenance | None:
+    """Where the bars at hand come from, without parsing them; None where `read` must tell.
+
+    Not judged stale, and never of bars of which STOCK_AS_OF hides some.
+    """
+    found = real_shelf(settings).described(ticker)
+    if found is None or (settings.as_of is not None and found.last_session > settings.as_of):
+        return None
+    return found
+
+
 def cached_tickers(settings: Settings) -> tuple[str, ...]:
     """Every ticker with bars of a real market in the cache."""
     return real_shelf(settings).tickers()

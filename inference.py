@@ -6,7 +6,8 @@ Knows no ticker, no date, no store of models.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pandas as pd
 
 from bands import Outlook
 from contracts import FloatArray, NotEnoughHistory, Scaling
-from features import denormalise, mid_price, normalise, scaled_sequences
+from features import Sequences, mid_price, normalise, scaled_sequences
 from panel import WARM_UP, PanelInputs, inputs_of_levels, panel_inputs, scale_at
 
 BATCH = 2048  # rows per run: a whole history at once would hold all its states
@@ -31,6 +32,7 @@ class Network:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1  # more threads spin a core away and are slower here
+        options.enable_cpu_mem_arena = False  # an arena a network adds up over hundreds of them
         self._session = onnxruntime.InferenceSession(
             path.read_bytes(), options, providers=["CPUExecutionProvider"]
         )
@@ -56,12 +58,30 @@ class Network:
         return self.run(x)[:, 0]
 
     def recurse(self, x: FloatArray, steps: int) -> FloatArray:
-        """Feed each forecast back as the newest input: (n, length, 1) -> (n, steps)."""
+        """Feed each forecast back as the newest input: (n, length, 1) -> (n, steps).
+
+        Raises:
+            ValueError: as `run`.
+        """
         length = x.shape[1]
-        path = np.concatenate([x[:, :, 0], np.empty((len(x), steps))], axis=1)
+        path = np.zeros((len(x), length + steps), dtype=np.float32)  # all that the network sees
+        path[:, :length] = x[:, :, 0]
         for step in range(steps):
             path[:, length + step] = self.one_step(path[:, step : length + step, None])
-        return path[:, length:]
+        return path[:, length:].astype(float)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Feed:
+    """What a model is fed at one origin, whatever the number of steps asked for.
+
+    What it says becomes prices as anchor + said * unit where it is recursive, and as
+    anchor * exp(said * unit) where it is direct.
+    """
+
+    x: FloatArray  # (length, inputs)
+    anchor: float  # the lower end of its scale; the last close of a direct one
+    unit: float  # the width of its scale; the expected daily volatility of a direct one
 
 
 class TrainedModel:
@@ -93,30 +113,65 @@ class TrainedModel:
         """
         if len(origins) and int(origins.min()) < self.first_origin:
             raise NotEnoughHistory(have=int(origins.min()) + 1, need=self.first_origin + 1)
-        if self.mode == "direct":
-            return self._direct(panel_inputs(bars), origins, steps)
-        mids = mid_price(bars["High"].to_numpy(), bars["Low"].to_numpy())
-        return self._recursive(mids, origins, steps)
+        return self._outlook(*self._feeds(self._prepared(bars), origins), steps)
 
-    def _recursive(self, mids: FloatArray, origins: np.ndarray, steps: int) -> Outlook:
+    def feed(self, bars: pd.DataFrame) -> tuple[Feed, FloatArray]:
+        """What it is fed at the last of some bars, and each session as it sees it.
+
+        Returns:
+            The feed; and a row per session, (n, k): the inputs of a direct model; of a recursive
+            one where on its scale its window ends, how far it has moved in it, and how unevenly.
+            The last row is the last bar's, there may be fewer rows than bars.
+
+        Raises:
+            NotEnoughHistory: fewer bars than the model needs.
+        """
+        if len(bars) <= self.first_origin:
+            raise NotEnoughHistory(have=len(bars), need=self.first_origin + 1)
+        prepared = self._prepared(bars)
+        x, anchor, unit = self._feeds(prepared, np.array([len(bars) - 1]))
+        return Feed(x[0], float(anchor[0]), float(unit[0])), self._sessions(prepared)
+
+    def outlook_of(self, feeds: Sequence[Feed], steps: int) -> Outlook:
+        """The same from what it is fed at n origins, of one ticker or of n: one row each."""
+        anchor = np.array([feed.anchor for feed in feeds])
+        unit = np.array([feed.unit for feed in feeds])
+        return self._outlook(np.stack([feed.x for feed in feeds]), anchor, unit, steps)
+
+    def _prepared(self, bars: pd.DataFrame) -> PanelInputs | Sequences:
+        if self.mode == "direct":
+            return panel_inputs(bars)
+        mids = mid_price(bars["High"].to_numpy(), bars["Low"].to_numpy())
         # one more value, never looked at: the newest origin has no target yet
         wider = np.append(mids, mids[-1])
-        rows = scaled_sequences(wider, self.length, self.window_size, self.scaling)
-        at = origins - int(rows.last[0])
-        lo, hi = rows.lo[at][:, None], rows.hi[at][:, None]
-        scaled = normalise(rows.windows[at], lo[..., None], hi[..., None])
-        path = denormalise(self.network.recurse(scaled, steps), lo, hi)
-        return Outlook(path, np.ones_like(path))
+        return scaled_sequences(wider, self.length, self.window_size, self.scaling)
 
-    def _direct(self, inputs: PanelInputs, origins: np.ndarray, steps: int) -> Outlook:
-        said = np.concatenate(
-            [
-                self.network.run(inputs.windows(part, self.length))
-                for part in np.split(origins, range(BATCH, len(origins), BATCH))
-            ]
-        )
-        unit = inputs.unit[origins]
-        point = inputs.closes[origins] * np.exp(said[:, 0] * unit)
+    def _feeds(
+        self, prepared: PanelInputs | Sequences, origins: np.ndarray
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """(n, length, inputs), (n,), (n,): `Feed`s of n origins."""
+        if isinstance(prepared, PanelInputs):
+            windows = prepared.windows(origins, self.length)
+            return windows, prepared.closes[origins], prepared.unit[origins]
+        at = origins - int(prepared.last[0])
+        lo, hi = prepared.lo[at], prepared.hi[at]
+        scaled = normalise(prepared.windows[at], lo[:, None, None], hi[:, None, None])
+        return scaled, lo, hi - lo
+
+    def _sessions(self, prepared: PanelInputs | Sequences) -> FloatArray:
+        if isinstance(prepared, PanelInputs):
+            return prepared.x[WARM_UP:]
+        x = prepared.x[:, :, 0]
+        moves = np.diff(x, axis=1)
+        return np.stack([x[:, -1], x[:, -1] - x[:, 0], moves.std(axis=1)], axis=1)
+
+    def _outlook(self, x: FloatArray, anchor: FloatArray, unit: FloatArray, steps: int) -> Outlook:
+        if self.mode == "recursive":
+            path = anchor[:, None] + self.network.recurse(x, steps) * unit[:, None]
+            return Outlook(path, np.ones_like(path))
+        parts = np.split(x, range(BATCH, len(x), BATCH))
+        said = np.concatenate([self.network.run(part) for part in parts])
+        point = anchor * np.exp(said[:, 0] * unit)
         scale = scale_at(said[:, 1:], self.horizons, steps) * unit[:, None]
         return Outlook(np.repeat(point[:, None], steps, axis=1), scale)
 

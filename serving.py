@@ -10,6 +10,7 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from bands import Outlook, bands_of, sample_paths, share
 from bases import Base, read_templates
@@ -17,6 +18,7 @@ from calendars import listing_of, sessions_after
 from contracts import (
     BadBundle,
     Calibration,
+    Caution,
     Event,
     FloatArray,
     Forecast,
@@ -27,15 +29,19 @@ from contracts import (
     NotEnoughHistory,
     Prices,
     Probability,
+    Provenance,
     Skill,
     SourceUnavailable,
+    Span,
 )
 from data_pipeline import training_bars
-from features import denormalise, exponential_average, mid_price, normalise, trailing_extremes
-from inference import TrainedModel
+from features import denormalise, exponential_average, mid_price, normalise
+from inference import Feed, TrainedModel
 from model_store import Published
+from novelty import Distance, distance
 
 EARLIEST = date.min
+UNUSUAL = 0.999
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -48,6 +54,7 @@ class Served:
     skill: Skill
     folder: Path
     start_date: date = EARLIEST  # earlier bars take no part
+    taught: Span | None = None  # the sessions it was fitted on; None where they were others'
     _templates: FloatArray | None = field(default=None, repr=False)
 
     @classmethod
@@ -60,6 +67,7 @@ class Served:
             skill=card.skill,
             folder=folder,
             start_date=card.start_date,
+            taught=Span(first=card.train.first, last=card.validation.last, rows=card.train.rows),
         )
 
     @classmethod
@@ -110,12 +118,62 @@ def identify(bundle: str, version: str, card: ModelCard) -> ModelIdentity:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Origin:
-    """The last of some prices, and what the model says from there."""
+class View:
+    """The last of a ticker's prices as one model sees them: all that any forecast needs of them.
 
-    mids: FloatArray
+    Some kilobytes, whatever the length of the history, so that hundreds can be kept.
+    """
+
+    ticker: str
+    provenance: Provenance
+    feed: Feed
+    lo: float  # of the MinMax scale that normalised values are on
+    hi: float
+    last_mid: float
     last_close: float
-    outlook: Outlook
+    novelty: Distance | None  # of the newest session from those in training; None where unknown
+    warnings: tuple[Caution, ...] = ()
+
+
+def view(served: Served, prices: Prices, quantile: float = UNUSUAL) -> View:
+    """What a model sees of some prices.
+
+    Args:
+        served: the model.
+        prices: bars of its ticker; those before its start date take no part.
+        quantile: of the distances seen in training, beyond which an input is outside them.
+
+    Raises:
+        ModelFromTheFuture: the model has seen sessions later than the last of `prices`.
+        NotEnoughHistory: fewer bars than the network sees.
+    """
+    identity, as_of = served.identity, prices.provenance.last_session
+    if identity.trained_through > as_of:
+        raise ModelFromTheFuture(prices.ticker, identity.trained_through, as_of)
+    bars = training_bars(prices, max(served.start_date, date(1900, 1, 1)))
+    feed, sessions = served.model.feed(bars)
+    newest = bars.iloc[-served.model.window_size :]
+    mids = mid_price(newest["High"].to_numpy(), newest["Low"].to_numpy())
+    return View(
+        ticker=prices.ticker,
+        provenance=prices.provenance,
+        feed=feed,
+        lo=float(mids.min()),
+        hi=float(mids.max()),
+        last_mid=float(mids[-1]),
+        last_close=float(newest["Close"].iloc[-1]),
+        novelty=_novelty(served, bars, sessions, quantile),
+    )
+
+
+def _novelty(
+    served: Served, bars: pd.DataFrame, sessions: FloatArray, quantile: float
+) -> Distance | None:
+    if served.taught is None:
+        return None
+    days = bars["Date"].to_numpy()[-len(sessions) :]
+    first, last = np.datetime64(served.taught.first), np.datetime64(served.taught.last)
+    return distance(sessions[(days >= first) & (days <= last)], sessions[-1], quantile)
 
 
 def make_forecast(served: Served, prices: Prices, steps: int, ema_span: int | None) -> Forecast:
@@ -132,29 +190,47 @@ def make_forecast(served: Served, prices: Prices, steps: int, ema_span: int | No
         NotEnoughHistory: fewer bars than the network sees.
         BadBundle: the network answers a price that is not positive.
     """
-    origin = _look(served, prices, steps)
-    path = origin.outlook.point[0]
-    window = served.model.window_size
-    lo, hi = (float(side[-1]) for side in trailing_extremes(origin.mids[-window:], window))
-    raw = normalise(path, lo, hi)
+    return forecast_from(served, view(served, prices), steps, ema_span)
+
+
+def forecast_from(served: Served, seen: View, steps: int, ema_span: int | None) -> Forecast:
+    """The same from what the model saw of the prices.
+
+    Raises:
+        BadBundle: the network answers a price that is not positive.
+    """
+    outlook = served.model.outlook_of([seen.feed], steps)
+    return told(served, seen, outlook, ema_span)
+
+
+def told(served: Served, seen: View, outlook: Outlook, ema_span: int | None) -> Forecast:
+    """A forecast of what a network said, one origin's outlook, with bands and dates.
+
+    Raises:
+        BadBundle: the network answers a price that is not positive.
+    """
+    _check_prices(served, outlook)
+    path = outlook.point[0]
+    raw = normalise(path, seen.lo, seen.hi)
     smoothed = None if ema_span is None else exponential_average(raw, ema_span)
-    as_of = prices.provenance.last_session
+    as_of = seen.provenance.last_session
     return Forecast(
-        ticker=prices.ticker,
-        currency=listing_of(prices.ticker).currency,
+        ticker=seen.ticker,
+        currency=listing_of(seen.ticker).currency,
         as_of=as_of,
-        dates=sessions_after(prices.ticker, as_of, steps),
+        dates=sessions_after(seen.ticker, as_of, len(path)),
         normalised=_floats(raw),
         prices=_floats(path),
         smoothed_normalised=None if smoothed is None else _floats(smoothed),
-        smoothed_prices=None if smoothed is None else _floats(denormalise(smoothed, lo, hi)),
-        bands=bands_of(served.calibration, origin.outlook),
-        last_normalised=float(normalise(origin.mids[-1:], lo, hi)[0]),
-        last_mid=float(origin.mids[-1]),
-        last_close=origin.last_close,
-        provenance=prices.provenance,
+        smoothed_prices=None if smoothed is None else _floats(_prices(smoothed, seen)),
+        bands=bands_of(served.calibration, outlook),
+        last_normalised=float(normalise(np.array([seen.last_mid]), seen.lo, seen.hi)[0]),
+        last_mid=seen.last_mid,
+        last_close=seen.last_close,
+        provenance=seen.provenance,
         model=served.identity,
         skill=served.skill,
+        warnings=seen.warnings,
     )
 
 
@@ -173,25 +249,39 @@ def make_probability(
         NotEnoughHistory: fewer bars than the network sees, or a model without joint errors.
         ForecastingError: as `make_forecast`.
     """
+    return probability_from(served, view(served, prices), steps, asked)
+
+
+def probability_from(
+    served: Served, seen: View, steps: int, asked: tuple[Event, float]
+) -> Probability:
+    """The same from what the model saw of the prices.
+
+    Raises:
+        NotEnoughHistory: a model without joint errors.
+        BadBundle: the network answers a price that is not positive.
+    """
     event, level = asked
-    origin = _look(served, prices, steps)
-    paths = sample_paths(origin.outlook, served.templates())
-    last_mid, as_of = float(origin.mids[-1]), prices.provenance.last_session
+    outlook = served.model.outlook_of([seen.feed], steps)
+    _check_prices(served, outlook)
+    paths = sample_paths(outlook, served.templates())
+    as_of = seen.provenance.last_session
     return Probability(
-        ticker=prices.ticker,
-        currency=listing_of(prices.ticker).currency,
+        ticker=seen.ticker,
+        currency=listing_of(seen.ticker).currency,
         as_of=as_of,
-        date=sessions_after(prices.ticker, as_of, steps)[-1],
+        date=sessions_after(seen.ticker, as_of, steps)[-1],
         steps=steps,
         event=event,
         level=level,
-        probability=share(_met(paths, event, level, last_mid)),
+        probability=share(_met(paths, event, level, seen.last_mid)),
         paths=len(paths),
-        last_mid=last_mid,
-        last_close=origin.last_close,
-        provenance=prices.provenance,
+        last_mid=seen.last_mid,
+        last_close=seen.last_close,
+        provenance=seen.provenance,
         model=served.identity,
         skill=served.skill,
+        warnings=seen.warnings,
     )
 
 
@@ -205,20 +295,18 @@ def _met(paths: FloatArray, event: Event, level: float, last_mid: float) -> np.n
     )
 
 
-def _look(served: Served, prices: Prices, steps: int) -> _Origin:
-    identity, as_of = served.identity, prices.provenance.last_session
-    if identity.trained_through > as_of:
-        raise ModelFromTheFuture(prices.ticker, identity.trained_through, as_of)
-    bars = training_bars(prices, max(served.start_date, date(1900, 1, 1)))
-    outlook = served.model.outlook(bars, np.array([len(bars) - 1]), steps)
+def _check_prices(served: Served, outlook: Outlook) -> None:
     if not (np.isfinite(outlook.point) & (outlook.point > 0)).all():
-        raise BadBundle(f"{identity.bundle}: it forecasts a price that is not positive")
-    mids = mid_price(bars["High"].to_numpy(), bars["Low"].to_numpy())
-    return _Origin(mids, float(bars["Close"].iloc[-1]), outlook)
+        raise BadBundle(f"{served.identity.bundle}: it forecasts a price that is not positive")
+
+
+def _prices(normalised: FloatArray, seen: View) -> FloatArray:
+    return denormalise(normalised, seen.lo, seen.hi)
 
 
 def _floats(values: FloatArray) -> tuple[float, ...]:
-    return tuple(float(value) for value in values)
+    plain: list[float] = values.tolist()
+    return tuple(plain)
 
 
 def check_match(champion: Published, prices: Prices) -> None:
@@ -230,18 +318,27 @@ def check_match(champion: Published, prices: Prices) -> None:
         SourceUnavailable: it knows real prices and there are only synthetic ones.
         ModelFromTheFuture: it has seen sessions later than the last of `prices`.
     """
-    taught, given = champion.card.data, prices.provenance
+    check_kind(champion.card, prices.provenance)
+
+
+def check_kind(card: ModelCard, given: Provenance) -> None:
+    """The same for prices of which only the provenance is at hand.
+
+    Raises:
+        ForecastingError: as `check_match`.
+    """
+    ticker, taught = card.ticker, card.data
     if taught.source == "synthetic" and given.source != "synthetic":
-        raise NoChampion(prices.ticker, "has only a model of synthetic prices")
+        raise NoChampion(ticker, "has only a model of synthetic prices")
     if given.source == "synthetic" and taught.source != "synthetic":
         raise SourceUnavailable(
-            f"{prices.ticker} has a model of real prices but no real prices now; bring a file: "
-            f"python data_pipeline.py import {prices.ticker} FILE.csv"
+            f"{ticker} has a model of real prices but no real prices now; bring a file: "
+            f"python data_pipeline.py import {ticker} FILE.csv"
         )
     if taught.adjustment != given.adjustment:
         raise NoChampion(
-            prices.ticker,
+            ticker,
             f"has a model of {taught.adjustment}-adjusted prices, these are {given.adjustment}",
         )
-    if champion.card.trained_through > given.last_session:
-        raise ModelFromTheFuture(prices.ticker, champion.card.trained_through, given.last_session)
+    if card.trained_through > given.last_session:
+        raise ModelFromTheFuture(ticker, card.trained_through, given.last_session)

@@ -3,11 +3,13 @@
 Knows numpy and pandas types only; no file, no network, no library of a higher layer.
 """
 
+from contracts.answers import Answer
 from contracts.errors import (
     TICKER_PATTERN,
     BadBundle,
     BadPrices,
     BadSettings,
+    DeadlineExceeded,
     ExportMismatch,
     ForecastingError,
     InvalidTicker,
@@ -21,6 +23,8 @@ from contracts.errors import (
     NoDriftCheck,
     NoScores,
     NotEnoughHistory,
+    Overloaded,
+    Refused,
     RefusedVersion,
     ServiceUnavailable,
     SourceUnavailable,
@@ -35,6 +39,8 @@ from contracts.forecasts import (
     LEVELS,
     QUANTILES,
     Band,
+    Caution,
+    CautionCode,
     Event,
     Forecast,
     Mode,
@@ -72,10 +78,11 @@ from contracts.promises import (
     TrainingRequest,
 )
 from contracts.scores import Reliability, StepScore, WalkForward
-from contracts.watching import CheckedSession, DriftVerdict, FeatureDrift, Severity
+from contracts.watching import CheckedSession, DriftVerdict, FeatureDrift, GaugeRow, Severity
 
 __all__ = [
     "Adjustment",
+    "Answer",
     "BAR_COLUMNS",
     "BadBundle",
     "BadPrices",
@@ -84,9 +91,12 @@ __all__ = [
     "BaseCard",
     "BaseIdentity",
     "Calibration",
+    "Caution",
+    "CautionCode",
     "Champion",
     "CheckRequest",
     "CheckedSession",
+    "DeadlineExceeded",
     "DriftVerdict",
     "Event",
     "ExportMismatch",
@@ -95,6 +105,7 @@ __all__ = [
     "FloatArray",
     "Forecast",
     "ForecastingError",
+    "GaugeRow",
     "InvalidTicker",
     "LEVELS",
     "LeaseLost",
@@ -113,6 +124,7 @@ __all__ = [
     "NotEnoughHistory",
     "Performance",
     "PerformanceRow",
+    "Overloaded",
     "Prices",
     "Probability",
     "Promise",
@@ -120,6 +132,7 @@ __all__ = [
     "QUANTILES",
     "RefusedVersion",
     "Reliability",
+    "Refused",
     "Scaling",
     "ServiceUnavailable",
     "Settlement",

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from datetime import date
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from contracts.forecasts import Caution
 
 # Yahoo's alphabet: BRK-B, ^GSPC, 0700.HK, EURUSD=X, GC=F. Never a path or a pattern.
 TICKER_PATTERN = r"^\^?[A-Za-z0-9]{1,12}([.\-=][A-Za-z0-9]{1,6}){0,2}$"
@@ -172,6 +175,31 @@ class MayNotOperate(ForecastingError):
     """Who asks for a change may only read; the message says what would be needed."""
 
     code = "may_not_operate"
+
+
+class Refused(ForecastingError):
+    """An answer with warnings that a strict request does not want."""
+
+    code = "refused"
+
+    def __init__(self, ticker: str, warnings: tuple[Caution, ...]) -> None:
+        self.warnings = warnings
+        reasons = "; ".join(f"{warning.code}: {warning.detail}" for warning in warnings)
+        super().__init__(f"{ticker}: {reasons}. Ask without strict=true to have the answer anyway")
+
+
+class Overloaded(ForecastingError):
+    code = "overloaded"
+
+    def __init__(self) -> None:
+        super().__init__("more forecasts are being computed than may wait; try again in a moment")
+
+
+class DeadlineExceeded(ForecastingError):
+    code = "deadline_exceeded"
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"no answer within {seconds:g} s; it is still being made, try again")
 
 
 class BadSettings(ForecastingError):

@@ -14,6 +14,7 @@ Verdict = Literal[
 ]
 Mode = Literal["recursive", "direct"]  # fed back a step at a time, or every step at once
 Event = Literal["above", "below", "touch"]
+CautionCode = Literal["model_too_old", "prices_stale", "outside_training", "synthetic_prices"]
 QUANTILES = tuple(round(0.05 * i, 2) for i in range(1, 20))  # 0.05, 0.10, ... 0.95
 LEVELS = ("80", "95")  # per cent of outcomes meant to fall inside each band
 
@@ -39,6 +40,14 @@ class Skill:
     # too few held-out sessions are there to say.
     crps_ratio: float | None = None
     crps_p_value: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caution:
+    """One reason not to rely on an answer; `strict` requests are refused because of it."""
+
+    code: CautionCode
+    detail: str  # with the measured value and its threshold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +86,7 @@ class Forecast:
     provenance: Provenance
     model: ModelIdentity
     skill: Skill
+    warnings: tuple[Caution, ...] = ()
 
     def __post_init__(self) -> None:
         if not len(self.dates) == len(self.normalised) == len(self.prices) > 0:
@@ -111,6 +121,7 @@ class Probability:
     provenance: Provenance
     model: ModelIdentity
     skill: Skill
+    warnings: tuple[Caution, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 < self.probability < 1:

@@ -66,3 +66,12 @@ class DriftVerdict:
     def __post_init__(self) -> None:
         if self.alarm and self.severity in ("none", "watch"):  # of the first version
             object.__setattr__(self, "severity", "alarm")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GaugeRow:
+    """What a dashboard of the service's own health shows of one ticker."""
+
+    model_age_days: int  # since the last session the model has seen
+    data_age_sessions: int  # ended since the last bar
+    drift_alarm: bool | None  # of the newest check; None where there was none

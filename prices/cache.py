@@ -151,6 +151,39 @@ class Shelf:
             log.warning("cache_bad path=%s reason=%r", self.csv_path(ticker), why)
             return None
 
+    def described(self, ticker: str) -> Provenance | None:
+        """What the sidecar says of the bars that lie here, without reading a bar of them.
+
+        None where there are no bars, or none that it describes: `get` tells those apart.
+        """
+        try:
+            digest = sha256_of(self.csv_path(ticker).read_bytes())
+        except OSError:
+            return None
+        sidecar = _read_json(self.sidecar_path(ticker))
+        entry = sidecar if sidecar.get("sha256") == digest else sidecar.get("previous")
+        if (label := _label_of(digest, sidecar)) is None or not isinstance(entry, dict):
+            return None
+        try:
+            return Provenance(
+                source=label.source,
+                adjustment=label.adjustment,
+                fetched_at=label.fetched_at,
+                first_session=date.fromisoformat(entry["first_session"]),
+                last_session=date.fromisoformat(entry["last_session"]),
+                rows=int(entry["rows"]),
+                sha256=digest,
+                findings=label.report.counts,
+            )
+        except (KeyError, TypeError, ValueError):
+            return None
+
+    def mark(self, ticker: str) -> tuple[tuple[int, int, int] | None, ...]:
+        """Differs from what it was whenever the ticker's files have been replaced or changed."""
+        csv = self.csv_path(ticker)
+        files = (csv, csv.with_suffix(".json"), csv.with_suffix(".quarantine.json"))
+        return tuple(_stamp(file) for file in files)
+
     def put(self, ticker: str, bars: pd.DataFrame, label: Label) -> Stored:
         """Replace the ticker's bars; the caller holds the lock.
 
@@ -227,6 +260,14 @@ def _judged(data: bytes, ticker: str, name: str, day: date) -> tuple[Checked, Ad
     table = read_table(data, ticker, name)
     market = market_at(ticker, datetime.combine(day, time.max, UTC))
     return check_bars(table.bars, name, market, table.findings), table.adjustment
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        facts = path.stat()
+    except OSError:
+        return None
+    return facts.st_mtime_ns, facts.st_ino, facts.st_size
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from schemas.forecasts import (
     ProbabilityIn,
     ProbabilityOut,
     SkillOut,
+    WarningOut,
 )
 from schemas.information import InfoOut, ServiceStateOut, Setting, TickerInfoOut
 from schemas.models import BaseOut, CalibrationOut, CardOut, ModelOut, SpanOut
@@ -120,4 +121,5 @@ __all__ = [
     "TickerInfoOut",
     "TickerList",
     "TickersOut",
+    "WarningOut",
 ]

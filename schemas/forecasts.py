@@ -19,6 +19,7 @@ from pydantic_core import PydanticCustomError
 from answers import forecast_answer, probability_answer
 from contracts import (
     Adjustment,
+    CautionCode,
     Event,
     Forecast,
     Mode,
@@ -90,6 +91,19 @@ class SkillOut(Out):
     crps_p_value: Score = Field(description="Two-sided, of that ratio; null when it is unknown")
 
 
+class WarningOut(Out):
+    """One reason not to rely on an answer."""
+
+    code: CautionCode
+    detail: str = Field(description="What was measured and what is allowed")
+
+
+WARNINGS_HELP = (
+    "Why this answer should not be relied on: the model or the prices are too old, the newest "
+    "session is unlike those in training, or the prices are invented. `strict=true` is refused "
+    "with 409 where there is any; empty otherwise"
+)
+
 EXAMPLE: JsonDict = {
     "ticker": "AAPL",
     "prediction_steps": 1,
@@ -132,6 +146,7 @@ EXAMPLE: JsonDict = {
         "crps_ratio": 0.99,
         "crps_p_value": 0.3,
     },
+    "warnings": [],
 }
 
 
@@ -164,6 +179,7 @@ class ForecastOut(Out):
     data: DataOut
     model: IdentityOut
     skill: SkillOut
+    warnings: list[WarningOut] = Field(description=WARNINGS_HELP)
 
     @classmethod
     def of(cls, forecast: Forecast) -> Self:
@@ -186,6 +202,10 @@ class ProbabilityIn(BaseModel):
     touch: Price | None = Field(
         default=None,
         description=f"Does the mid of any session up to the last one reach, from either side, {IT}",
+    )
+
+    strict: bool = Field(
+        default=False, description="409 instead of an answer that carries warnings"
     )
 
     @model_validator(mode="after")
@@ -224,6 +244,7 @@ PROBABILITY_EXAMPLE: JsonDict = {
     "data": EXAMPLE["data"],
     "model": EXAMPLE["model"],
     "skill": EXAMPLE["skill"],
+    "warnings": [],
 }
 
 
@@ -251,6 +272,7 @@ class ProbabilityOut(Out):
     data: DataOut
     model: IdentityOut
     skill: SkillOut
+    warnings: list[WarningOut] = Field(description=WARNINGS_HELP)
 
     @classmethod
     def of(cls, probability: Probability) -> Self:
@@ -273,6 +295,9 @@ class BatchIn(BaseModel):
         description="Exchange sessions ahead; 30 unless configured",
     )
     smoothing: bool = Field(default=True, description="Add an exponential moving average")
+    strict: bool = Field(
+        default=False, description="A problem instead of a prediction that carries warnings"
+    )
 
     @field_validator("tickers")
     @classmethod

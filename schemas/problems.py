@@ -38,3 +38,8 @@ class ProblemOut(Out):
         exclude_if=_absent,
         description="`/ready` only: by ticker, why it cannot answer; null when it can",
     )
+    warnings: list[str] | None = Field(
+        default=None,
+        exclude_if=_absent,
+        description="`refused` only: the codes of the warnings that the answer carries",
+    )

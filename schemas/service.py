@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from schemas.common import Out
 
 
@@ -28,6 +30,10 @@ class ReadyOut(Out):
 
     status: Literal["ready"] = "ready"
     tickers: dict[str, str | None]
+    refused: dict[str, str] = Field(
+        default_factory=dict,
+        description="Tickers whose newest version was refused and whose former one answers: why",
+    )
 
 
 class TickersOut(Out):

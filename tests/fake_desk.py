@@ -5,18 +5,22 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from answers import forecast_answer
 from app import create_app
 from contracts import (
+    Answer,
     Band,
     BaseIdentity,
     Calibration,
@@ -460,6 +464,13 @@ class FakeDesk:
         forecast = make_forecast(ticker, steps, smoothing, self.source)
         return replace(forecast, model=COLD) if self.cold else forecast
 
+    def at_hand(self, ticker: str, steps: int, smoothing: bool) -> Answer | None:
+        return None
+
+    def answer(self, ticker: str, steps: int, smoothing: bool, request_id: str = "") -> Answer:
+        forecast = self.forecast(ticker, steps, smoothing)
+        return Answer.of(forecast, json.dumps(forecast_answer(forecast)).encode())
+
     def probability(self, ticker: str, steps: int, event: Event, level: float) -> Probability:
         self.weighed.append((ticker, steps, event, level))
         self._look_up(ticker)
@@ -477,6 +488,9 @@ class FakeDesk:
 
     def readiness(self) -> Mapping[str, ForecastingError | None]:
         return self.reasons
+
+    def refused(self) -> Mapping[str, ForecastingError]:
+        return {}
 
     def drift(self, ticker: str) -> DriftVerdict:
         self._look_up(ticker)
@@ -503,6 +517,13 @@ class FakeDesk:
             raise failure
         if ticker not in self.known:
             raise UnknownTicker(ticker)
+
+
+class Inline:
+    """Work done at once, on the event loop."""
+
+    async def run(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        return make()
 
 
 def synthetic_desk() -> FakeDesk:

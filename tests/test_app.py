@@ -20,6 +20,7 @@ from fake_desk import (
     FILE,
     SKILL,
     FakeDesk,
+    Inline,
     make_champion,
     make_forecast,
     make_probability,
@@ -90,7 +91,7 @@ def test_a_forecast_has_exactly_the_promised_fields_in_order(serve):
         *("ticker", "prediction_steps", "raw_predictions", "smoothed_predictions"),
         *("last_actual_value", "model_path", "last_actual_price", "last_close", "currency"),
         *("as_of", "mode", "cold_start", "dates", "prices", "smoothed_prices", "intervals"),
-        *("data", "model", "skill"),
+        *("data", "model", "skill", "warnings"),
     ]
     assert list(answer.json()["intervals"]) == ["80", "95"]
     assert list(answer.json()["intervals"]["80"]) == ["lower", "upper"]
@@ -243,8 +244,8 @@ def test_blanks_around_a_symbol_are_forgiven(serve):
 def test_any_text_is_either_a_symbol_or_a_problem(text):
     desk = FakeDesk(known=())
     app = create_app()
-    app.dependency_overrides[dependencies.get_desk] = lambda: desk
-    app.dependency_overrides[dependencies.get_default_steps] = lambda: 1
+    parts = dependencies.Parts(desk, Inline(), 1)
+    app.dependency_overrides[dependencies.get_parts] = lambda: parts
     answer = TestClient(app).get("/predict", params={"ticker": text})
     try:
         expected = [(parse_ticker(text), 1, True)]
@@ -342,7 +343,7 @@ def test_a_probability_has_exactly_the_promised_fields_in_order(serve):
     assert list(answer.json()) == [
         *("ticker", "currency", "as_of", "date", "steps", "event", "level", "probability"),
         *("paths", "last_actual_price", "last_close", "mode", "cold_start"),
-        *("data", "model", "skill"),
+        *("data", "model", "skill", "warnings"),
     ]
 
 
@@ -463,8 +464,8 @@ PRICE_TEXTS = st.one_of(st.floats().map(str), st.text(max_size=12), st.integers(
 def test_any_question_is_answered_or_refused_as_documented(query):
     desk = FakeDesk()
     app = create_app()
-    app.dependency_overrides[dependencies.get_desk] = lambda: desk
-    app.dependency_overrides[dependencies.get_default_steps] = lambda: 30
+    parts = dependencies.Parts(desk, Inline(), 30)
+    app.dependency_overrides[dependencies.get_parts] = lambda: parts
     answer = TestClient(app).get("/probability", params=query)
     if answer.status_code == 200:
         (ticker, steps, event, level) = desk.weighed[0]
@@ -561,7 +562,11 @@ def test_health_does_not_ask_about_models(serve):
 def test_ready_once_every_configured_ticker_can_answer(serve):
     answer = serve(FakeDesk(reasons={"AAPL": None, "MSFT": None})).get("/ready")
     assert answer.status_code == 200
-    assert answer.json() == {"status": "ready", "tickers": {"AAPL": None, "MSFT": None}}
+    assert answer.json() == {
+        "status": "ready",
+        "tickers": {"AAPL": None, "MSFT": None},
+        "refused": {},
+    }
 
 
 def test_not_ready_names_each_ticker_and_its_reason(serve):
@@ -713,7 +718,7 @@ def test_every_route_and_parameter_is_described(serve):
 def test_a_probability_is_documented_by_name_bound_and_answer(serve):
     operation = documented(serve)["paths"]["/probability"]["get"]
     asked = {row["name"]: row for row in operation["parameters"]}
-    assert list(asked) == ["ticker", "steps", "above", "below", "touch"]
+    assert list(asked) == ["ticker", "steps", "above", "below", "touch", "strict"]
     assert [name for name, row in asked.items() if row["required"]] == ["ticker"]
     assert {row["in"] for row in asked.values()} == {"query"}
     for event in ("above", "below", "touch"):
@@ -729,6 +734,8 @@ def test_problems_are_documented_as_problems_only(serve):
     for path, operations in schema["paths"].items():
         for operation in operations.values():
             for status, answer in operation["responses"].items():
+                if status == "304":  # has no body
+                    continue
                 wanted = "application/json" if status == "200" else "application/problem+json"
                 assert list(answer["content"]) == [wanted], (path, status)
     assert "HTTPValidationError" not in schema["components"]["schemas"]

@@ -47,12 +47,23 @@ MAY_IMPORT = {
     "registry": WORDS | {"config", "model_store", "tracking"},
     "records": WORDS | {"features", "significance"},
     "forecast_log": WORDS | {"records"},
+    "novelty": WORDS,
+    "cautions": WORDS | {"novelty"},
     "serving": WORDS
-    | {"bands", "calendars", "features"}
+    | {"bands", "calendars", "features", "novelty"}
     | {"data_pipeline", "inference", "model_store", "bases"},
+    "champions": WORDS | {"inference", "model_store", "serving"},
+    "standings": WORDS
+    | {"config", "recipes", "cautions", "data_pipeline", "bases", "champions", "serving"},
+    "readiness": WORDS | {"config", "data_pipeline", "model_store", "champions", "serving"},
+    "forecast_cache": WORDS,
+    "work_queue": WORDS | {"forecast_cache"},
+    "desk": WORDS
+    | {"config", "answers", "data_pipeline", "model_store", "forecast_log", "serving"}
+    | {"champions", "standings", "readiness", "forecast_cache"},
     "predict": WORDS
-    | {"config", "answers", "features", "recipes", "serving"}
-    | {"data_pipeline", "inference", "model_store", "bases", "forecast_log"},
+    | {"config", "answers", "features", "serving", "desk"}
+    | {"data_pipeline", "inference", "model_store"},
     "fitting": WORDS | {"features", "panel", "bands", "recipes", "model", "bases"},
     "base_training": WORDS
     | {"config", "panel", "metrics", "bands", "recipes", "versions", "model"}
@@ -120,7 +131,7 @@ MAY_IMPORT = {
     "pages": WORDS
     | {"config", "calendars", "schemas", "data_pipeline", "model_store", "forecast_log"},
     "web": WORDS | {"config", "schemas"},
-    "app": WORDS | {"config", "predict", "pages", "web"},
+    "app": WORDS | {"config", "desk", "work_queue", "pages", "web"},
     "schemas": WORDS | {"answers"},
     "streamlit_app": WORDS | {"config", "api_client", "schemas", "forecast_chart", "wording"},
     "announce": set(),

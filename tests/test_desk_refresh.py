@@ -17,8 +17,8 @@ from replay_yahoo import replaying, send_yfinance_to
 from config import Settings
 from contracts import UnknownTicker
 from data_pipeline import real_shelf, today
+from desk import ForecastDesk
 from generate_synthetic_data import generate_synthetic_stock_data
-from predict import ForecastDesk
 from prices import guard, yahoo
 from prices.cache import Label
 

@@ -20,13 +20,13 @@ from contracts import (
     UnknownTicker,
 )
 from data_pipeline import StockDataPipeline, import_file
+from desk import ForecastDesk
 from features import denormalise, scaled_sequences
 from generate_synthetic_data import generate_synthetic_stock_data
 from inference import Network, TrainedModel, one_step_table
 from model import LSTMStockModel
 from model_store import CARD, NETWORK, TEMPLATES, WEIGHTS, ModelStore, card_json
 from panel import WARM_UP, inputs_of_levels
-from predict import ForecastDesk
 from recipes import RECIPES, find_recipe
 from serving import Served, make_forecast, make_probability
 

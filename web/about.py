@@ -53,7 +53,8 @@ def ready(desk: DeskDep) -> Response | ReadyOut:
         detail = f"not ready: {', '.join(waiting)}; see `tickers` for the reasons"
         document = problem(503, "not_ready", detail)
         return respond(document.model_copy(update={"tickers": reasons}))
-    return ReadyOut(tickers=reasons)
+    refused = {ticker: problem_of(error).detail for ticker, error in desk.refused().items()}
+    return ReadyOut(tickers=reasons, refused=refused)
 
 
 @router.get("/tickers", summary="Tickers one can ask for", responses=may_answer(503))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Protocol
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Protocol, TypeVar
 
 from fastapi import Depends, Path, Query, Request
 
-from contracts import Champion, DriftVerdict, Event, Forecast, ForecastingError, Probability
+from contracts import Answer, Champion, DriftVerdict, Event, Forecast, ForecastingError, Probability
 from schemas import (
     MAX_STEPS,
     STEPS_HELP,
@@ -21,15 +22,20 @@ from schemas import (
     Ticker,
 )
 
+Made = TypeVar("Made")
+
 
 class Desk(Protocol):
-    """What the routes need; `predict.ForecastDesk` is the real one."""
+    """What the routes need; `desk.ForecastDesk` is the real one."""
 
+    def at_hand(self, ticker: str, steps: int, smoothing: bool) -> Answer | None: ...
+    def answer(self, ticker: str, steps: int, smoothing: bool, request_id: str) -> Answer: ...
     def forecast(self, ticker: str, steps: int, smoothing: bool) -> Forecast: ...
     def probability(self, ticker: str, steps: int, event: Event, level: float) -> Probability: ...
     def champion(self, ticker: str) -> Champion: ...
     def tickers(self) -> tuple[str, ...]: ...
     def readiness(self) -> Mapping[str, ForecastingError | None]: ...
+    def refused(self) -> Mapping[str, ForecastingError]: ...
     def drift(self, ticker: str) -> DriftVerdict: ...
     def close(self) -> None: ...
 
@@ -49,28 +55,51 @@ class Pages(Protocol):
     def close(self) -> None: ...
 
 
-def get_pages(request: Request) -> Pages:
+async def get_pages(request: Request) -> Pages:
     """The pages opened at startup."""
     pages: Pages = request.app.state.pages
     return pages
 
 
-def get_desk(request: Request) -> Desk:
-    """The desk opened at startup."""
+class Work(Protocol):
+    """Where what blocks is done; `work_queue.WorkQueue` is the real one."""
+
+    async def run(self, key: Hashable, make: Callable[[], Made]) -> Made: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a forecast takes."""
+
+    desk: Desk
+    work: Work
+    default_steps: int  # exchange sessions
+
+
+async def get_desk(request: Request) -> Desk:
+    """The desk opened at startup. Asynchronous, or each request would wait for a thread."""
     desk: Desk = request.app.state.desk
     return desk
 
 
-def get_default_steps(request: Request) -> int:
+async def get_default_steps(request: Request) -> int:
     """The configured horizon, in exchange sessions."""
     steps: int = request.app.state.default_steps
     return steps
 
 
+async def get_parts(request: Request) -> Parts:
+    """Everything opened at startup; one dependency costs less than three."""
+    state = request.app.state
+    return Parts(state.desk, state.work, state.default_steps)
+
+
 DeskDep = Annotated[Desk, Depends(get_desk)]
 PagesDep = Annotated[Pages, Depends(get_pages)]
+PartsDep = Annotated[Parts, Depends(get_parts)]
 DefaultSteps = Annotated[int, Depends(get_default_steps)]
 TickerQuery = Annotated[Ticker, Query(description="Symbol as Yahoo writes it")]
 TickerPath = Annotated[Ticker, Path(description="Symbol as Yahoo writes it")]
 StepsQuery = Annotated[int | None, Query(ge=1, le=MAX_STEPS, description=STEPS_HELP)]
+StrictQuery = Annotated[bool, Query(description="409 instead of an answer that carries warnings")]
 SmoothingQuery = Annotated[bool, Query(description="Add an exponential moving average")]

@@ -2,53 +2,144 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+from fastapi.routing import APIRoute
 
-from contracts import ForecastingError
+from contracts import Answer, Forecast, ForecastingError, Probability, Refused
 from schemas import BatchIn, BatchOut, ForecastOut, ProbabilityIn, ProbabilityOut, ProblemOut
-from web.dependencies import DefaultSteps, DeskDep, SmoothingQuery, StepsQuery, TickerQuery
+from web.dependencies import (
+    Desk,
+    PartsDep,
+    SmoothingQuery,
+    StepsQuery,
+    StrictQuery,
+    TickerQuery,
+)
 from web.problems import may_answer, problem_of
 
+FRESH = "private, max-age=5"  # a promotion or a new price shows within seconds anyway
+QUESTIONS = 4096  # query strings whose meaning is remembered
+
+Asked = tuple[str, int, bool]  # ticker, steps, smoothing
+
+
+class AtHandRoute(APIRoute):
+    """Answers from memory, before anything is parsed, what has been asked in the same words.
+
+    Only a query string that has passed validation is remembered, with what it meant.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The usual handler behind a look into memory."""
+        usual = super().get_route_handler()
+
+        async def handler(request: Request) -> Response:
+            meant = request.app.state.questions.get(request.scope["query_string"])
+            if meant is not None:
+                asked, strict = meant
+                if (answer := request.app.state.desk.at_hand(*asked)) is not None:
+                    return sent(request, answer, strict)
+            return await usual(request)
+
+        return handler
+
+
 router = APIRouter()
+remembering = APIRouter(route_class=AtHandRoute)
+
+UNCHANGED: dict[int | str, dict[str, Any]] = {
+    304: {"description": "The forecast still has the ETag given as If-None-Match: no body"}
+}
 
 
-@router.get("/predict", summary="Forecast one ticker", responses=may_answer(404, 422, 503))
-def predict(
+@remembering.get(
+    "/predict",
+    summary="Forecast one ticker",
+    response_model=ForecastOut,
+    responses={**may_answer(404, 409, 422, 503), **UNCHANGED},
+)
+async def predict(
+    request: Request,
     ticker: TickerQuery,
-    desk: DeskDep,
-    default_steps: DefaultSteps,
+    parts: PartsDep,
     steps: StepsQuery = None,
     smoothing: SmoothingQuery = True,
-) -> ForecastOut:
+    strict: StrictQuery = False,
+) -> Response:
     """The next mid-prices of one ticker, with a band around each and the model's honest skill."""
-    return ForecastOut.of(desk.forecast(ticker, steps or default_steps, smoothing))
+    asked = (ticker, steps or parts.default_steps, smoothing)
+    if (answer := parts.desk.at_hand(*asked)) is None:
+        request_id: str = getattr(request.state, "request_id", "")
+        answer = await parts.work.run(asked, partial(parts.desk.answer, *asked, request_id))
+    _remember(request, asked, strict)
+    return sent(request, answer, strict)
+
+
+router.include_router(remembering)
 
 
 @router.post("/predict/batch", summary="Forecast many tickers", responses=may_answer(400, 422, 503))
-def predict_batch(body: BatchIn, desk: DeskDep, default_steps: DefaultSteps) -> BatchOut:
+async def predict_batch(body: BatchIn, parts: PartsDep) -> BatchOut:
     """Forecasts of 1 to 100 tickers; one that fails has its problem and does not stop the rest."""
-    predictions: dict[str, ForecastOut] = {}
-    errors: dict[str, ProblemOut] = {}
-    for ticker in body.tickers:
-        try:
-            forecast = desk.forecast(ticker, body.steps or default_steps, body.smoothing)
-            predictions[ticker] = ForecastOut.of(forecast)
-        except ForecastingError as error:
-            errors[ticker] = problem_of(error)
-    return BatchOut(predictions=predictions, errors=errors)
+    steps = body.steps or parts.default_steps
+    return await parts.work.run(object(), partial(_batch, parts.desk, body, steps))
 
 
-@router.get("/probability", summary="How likely is a price", responses=may_answer(404, 422, 503))
-def probability(
-    asked: Annotated[ProbabilityIn, Query()], desk: DeskDep, default_steps: DefaultSteps
-) -> ProbabilityOut:
+@router.get(
+    "/probability", summary="How likely is a price", responses=may_answer(404, 409, 422, 503)
+)
+async def probability(asked: Annotated[ProbabilityIn, Query()], parts: PartsDep) -> ProbabilityOut:
     """The chance that the mid-price ends `above` or `below` a price, or comes to `touch` it.
 
     Give exactly one of the three. `above` and `below` concern the mid-price of the last session
     only; `touch` is met when that of any session up to it reaches the level.
     """
-    event, level = asked.question()
-    steps = asked.steps or default_steps
-    return ProbabilityOut.of(desk.probability(asked.ticker, steps, event, level))
+    question = (asked.ticker, asked.steps or parts.default_steps, *asked.question())
+    found = await parts.work.run(question, partial(parts.desk.probability, *question))
+    _check(found, asked.strict)
+    return ProbabilityOut.of(found)
+
+
+def sent(request: Request, answer: Answer, strict: bool) -> Response:
+    """The bytes of an answer, or 304 for whoever has them.
+
+    Raises:
+        Refused: a strict request, and the answer carries warnings.
+    """
+    _check(answer.forecast, strict)
+    headers = {"etag": answer.etag, "cache-control": FRESH}
+    held = request.headers.get("if-none-match")
+    if held is not None and (held.strip() == "*" or answer.etag in held):
+        return Response(status_code=304, headers=headers)
+    return Response(answer.body, media_type="application/json", headers=headers)
+
+
+def _remember(request: Request, asked: Asked, strict: bool) -> None:
+    """What these words mean; of too many different ones all are forgotten."""
+    questions: dict[bytes, tuple[Asked, bool]] = request.app.state.questions
+    if len(questions) >= QUESTIONS:
+        questions.clear()
+    questions[request.scope["query_string"]] = (asked, strict)
+
+
+def _check(said: Forecast | Probability, strict: bool) -> None:
+    if strict and said.warnings:
+        raise Refused(said.ticker, said.warnings)
+
+
+def _batch(desk: Desk, body: BatchIn, steps: int) -> BatchOut:
+    predictions: dict[str, ForecastOut] = {}
+    errors: dict[str, ProblemOut] = {}
+    for ticker in body.tickers:
+        try:
+            forecast = desk.forecast(ticker, steps, body.smoothing)
+            _check(forecast, body.strict)
+            predictions[ticker] = ForecastOut.of(forecast)
+        except ForecastingError as error:
+            errors[ticker] = problem_of(error)
+    return BatchOut(predictions=predictions, errors=errors)

@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from contracts import ForecastingError
+from contracts import ForecastingError, Refused
 from schemas import FieldProblem, ProblemOut
 from web.visits import VISIT
 
@@ -32,6 +32,9 @@ STATUS_OF = {
     "invalid_ticker": 422,
     "unknown_recipe": 422,
     "refused_version": 409,
+    "refused": 409,
+    "overloaded": 503,
+    "deadline_exceeded": 503,
     "no_champion": 503,
     "no_base": 503,
     "not_enough_history": 503,
@@ -70,7 +73,11 @@ def problem_of(error: ForecastingError) -> ProblemOut:
     if error.code in FIXED_DETAIL:
         logger.warning("problem=%s text=%s", error.code, error)
     detail = FIXED_DETAIL.get(error.code, str(error))
-    return problem(STATUS_OF[error.code], error.code, detail)
+    document = problem(STATUS_OF[error.code], error.code, detail)
+    if isinstance(error, Refused):
+        codes = [warning.code for warning in error.warnings]
+        document = document.model_copy(update={"warnings": codes})
+    return document
 
 
 def problem(status: int, code: str, detail: str) -> ProblemOut:

@@ -1,0 +1,214 @@
+"""The desk the API asks: forecasts, probabilities and what there is to say about models.
+
+Knows where models, prices and the log are; no HTTP, no training.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+
+import orjson
+
+from answers import forecast_answer
+from champions import Champions
+from config import Settings
+from contracts import (
+    Answer,
+    Champion,
+    DriftVerdict,
+    Event,
+    Forecast,
+    ForecastingError,
+    GaugeRow,
+    LogUnavailable,
+    NoChampion,
+    NoDriftCheck,
+    Probability,
+    UnknownTicker,
+    parse_ticker,
+)
+from data_pipeline import refresher, today
+from forecast_cache import ForecastCache, SingleFlight
+from forecast_log import ForecastLog
+from model_store import ModelStore
+from readiness import Readiness
+from serving import forecast_from, probability_from
+from standings import Standing, Standings
+
+log = logging.getLogger(__name__)
+
+MEGABYTE = 1 << 20
+ALARM_SECONDS = 60.0  # for which the newest check's outcome is not asked for again
+
+
+class ForecastDesk:
+    """Answers what the API asks, from the model store, the price cache and the forecast log.
+
+    A promoted bundle and new prices are picked up within a second. Safe to share by threads.
+
+    Args:
+        settings: where everything is.
+        promising: whether forecasts are written into the log as served.
+    """
+
+    def __init__(self, settings: Settings, *, promising: bool = True) -> None:
+        self.settings = settings
+        self._store = ModelStore(settings.models_dir)
+        self._log = ForecastLog(settings.database_url)
+        self._promises = self._log.writer() if promising else None
+        self._champions = Champions(self._store, settings.loaded_models)
+        self._standings = Standings(settings, self._champions)
+        self._readiness = Readiness(settings, self._store, self._champions)
+        self._cache = ForecastCache(settings.cached_answers, settings.cached_megabytes * MEGABYTE)
+        self._flights: SingleFlight[Answer] = SingleFlight()
+        self._refresher = refresher(settings)
+        self._alarms: dict[str, tuple[float, bool | None]] = {}
+
+    def at_hand(self, ticker: str, steps: int, smoothing: bool) -> Answer | None:
+        """The answer if it is in memory and still holds; reads no file and waits for nobody.
+
+        None too for a ticker that `answer` would have to look up first.
+        """
+        standing = self._standings.at_hand(ticker)
+        if standing is None:
+            return None
+        return self._cache.get((standing.key, steps, smoothing))
+
+    def answer(self, ticker: str, steps: int, smoothing: bool, request_id: str = "") -> Answer:
+        """The champion's forecast from the cached prices, as it is sent; computed at most once.
+
+        Newer prices are fetched beside it. A ticker with prices but no champion that fits them is
+        answered by a base.
+
+        Args:
+            ticker: symbol.
+            steps: sessions ahead, 1 to 90.
+            smoothing: with an exponential average beside the prices.
+            request_id: whose question it was, for the log of forecasts.
+
+        Raises:
+            UnknownTicker: neither champion nor prices, and not configured.
+            NoChampion: no model, none that fits the prices there are, and no base either.
+            SourceUnavailable: a model, but no prices it may run on.
+            ForecastingError: as `make_forecast`, or a bundle that does not verify.
+        """
+        standing = self._asked(ticker)
+        key = (standing.key, steps, smoothing)
+        if (answer := self._cache.get(key)) is not None:
+            return answer
+        return self._flights.do(key, lambda: self._made(standing, steps, smoothing, request_id))
+
+    def forecast(self, ticker: str, steps: int, smoothing: bool) -> Forecast:
+        """The forecast of `answer`.
+
+        Raises:
+            ForecastingError: as `answer`.
+        """
+        return self.answer(ticker, steps, smoothing).forecast
+
+    def probability(self, ticker: str, steps: int, event: Event, level: float) -> Probability:
+        """How likely the mid-price is above or below a level then, or touches it until then.
+
+        Raises:
+            ForecastingError: as `answer`.
+        """
+        standing = self._asked(ticker)
+        return probability_from(standing.served, standing.seen, steps, (event, level))
+
+    def champion(self, ticker: str) -> Champion:
+        """The published model of a ticker.
+
+        Raises:
+            UnknownTicker: no model and not configured.
+            NoChampion: configured, but no model yet.
+            BadBundle: it does not verify.
+        """
+        ticker = parse_ticker(ticker)
+        if (loaded := self._champions.get(ticker)) is None:
+            if ticker not in self.settings.tickers:
+                raise UnknownTicker(ticker)
+            raise NoChampion(ticker)
+        return loaded.published.champion()
+
+    def tickers(self) -> tuple[str, ...]:
+        """Configured tickers in their order, then any other that has a champion."""
+        return tuple(dict.fromkeys((*self.settings.tickers, *self._store.tickers())))
+
+    def readiness(self) -> Mapping[str, ForecastingError | None]:
+        """Each configured ticker: None when it can answer, else why not."""
+        return {ticker: self._readiness.problem(ticker) for ticker in self.settings.tickers}
+
+    def refused(self) -> Mapping[str, ForecastingError]:
+        """Tickers that go on with an older version, and why the newest one was refused."""
+        found = {ticker: self._readiness.refused(ticker) for ticker in self.settings.tickers}
+        return {ticker: error for ticker, error in found.items() if error}
+
+    def drift(self, ticker: str) -> DriftVerdict:
+        """The newest verdict of the monitor.
+
+        Raises:
+            UnknownTicker: a ticker that is neither configured nor served.
+            NoDriftCheck: no check has been made yet.
+        """
+        ticker = parse_ticker(ticker)
+        if verdict := self._log.latest_verdict(ticker):
+            return verdict
+        raise (NoDriftCheck if ticker in self.tickers() else UnknownTicker)(ticker)
+
+    def gauges(self) -> Mapping[str, GaugeRow]:
+        """Ages and alarms of every ticker that has been asked for; reads no model and no price."""
+        return {t: self._gauge(t, standing) for t, standing in self._standings.known().items()}
+
+    def cache_counts(self) -> tuple[int, int]:
+        """(hits, misses) of the answers kept."""
+        return self._cache.counts()
+
+    def close(self) -> None:
+        """Give the database connections back; a download that hangs is not waited for."""
+        self._refresher.close()
+        self._standings.close()
+        if self._promises is not None:
+            self._promises.close()
+        self._log.close()
+
+    def _asked(self, ticker: str) -> Standing:
+        ticker = parse_ticker(ticker)
+        try:
+            return self._standings.of(ticker)
+        finally:  # with or without an answer
+            self._refresher.ask(ticker)
+
+    def _made(self, standing: Standing, steps: int, smoothing: bool, request_id: str) -> Answer:
+        span = self.settings.ema_span if smoothing else None
+        forecast = forecast_from(standing.served, standing.seen, steps, span)
+        return self._kept((standing.key, steps, smoothing), forecast, request_id)
+
+    def _kept(self, key: tuple[object, ...], forecast: Forecast, request_id: str) -> Answer:
+        answer = Answer.of(forecast, orjson.dumps(forecast_answer(forecast)))
+        self._cache.put(key, answer)
+        if self._promises is not None:
+            self._promises.put(forecast, request_id)
+        return answer
+
+    def _gauge(self, ticker: str, standing: Standing) -> GaugeRow:
+        ended = today(ticker, self.settings)
+        return GaugeRow(
+            model_age_days=(ended - standing.served.identity.trained_through).days,
+            data_age_sessions=standing.seen.provenance.sessions_behind,
+            drift_alarm=self._alarm(ticker),
+        )
+
+    def _alarm(self, ticker: str) -> bool | None:
+        """Of the newest check; asked of the database once a minute."""
+        now = time.monotonic()
+        asked_at, alarm = self._alarms.get(ticker, (-ALARM_SECONDS, None))
+        if now - asked_at >= ALARM_SECONDS:
+            try:
+                verdict = self._log.latest_verdict(ticker)
+                alarm = verdict.alarm if verdict else None
+            except LogUnavailable as error:
+                log.info("alarm_unknown ticker=%s reason=%r", ticker, str(error))
+            self._alarms[ticker] = (now, alarm)
+        return alarm
