@@ -78,7 +78,8 @@ EXPOSE 8000
 # Ready once every configured ticker has a champion; the trainer has an hour for that.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=3600s --retries=3 \
   CMD ["answers-200", "8000", "/ready"]
-CMD ["uvicorn", "app:app", "--host", "0.0.0.0", "--port", "8000"]
+CMD ["uvicorn", "app:app", "--host", "0.0.0.0", "--port", "8000", "--log-level", "warning", \
+     "--no-access-log", "--no-server-header", "--timeout-graceful-shutdown", "20"]
 
 
 # The page. Talks to the API only.

@@ -46,10 +46,14 @@ class ForecastClient:
     the service cannot be reached, refuses, or answers something else than promised.
     """
 
-    def __init__(self, base_url: str, transport: httpx.BaseTransport | None = None) -> None:
+    def __init__(
+        self, base_url: str, transport: httpx.BaseTransport | None = None, key: str = ""
+    ) -> None:
+        """`key` is shown to services that ask for API keys."""
         self.base_url = base_url.rstrip("/")
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
         # given a transport, httpx ignores proxies, which are meant for the internet
-        self._http = httpx.Client(transport=transport or wire(), timeout=TIMEOUT)
+        self._http = httpx.Client(transport=transport or wire(), timeout=TIMEOUT, headers=headers)
 
     def __enter__(self) -> Self:
         return self

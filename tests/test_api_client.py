@@ -254,3 +254,16 @@ def test_a_slash_at_the_end_of_the_address_does_no_harm():
         return httpx.Response(200, json={"tickers": []})
 
     assert ForecastClient(f"{BASE}/", httpx.MockTransport(answer)).tickers() == []
+
+
+@pytest.mark.parametrize(("key", "shown"), [("stock_abc", "Bearer stock_abc"), ("", None)])
+def test_a_key_is_shown_with_every_request_where_there_is_one(key, shown):
+    seen = []
+
+    def answer(request):
+        seen.append(request.headers.get("authorization"))
+        return httpx.Response(200, json={"tickers": []})
+
+    with ForecastClient(BASE, httpx.MockTransport(answer), key=key) as client:
+        client.tickers()
+    assert seen == [shown]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from schemas import HealthOut, ModelOut, ReadyOut, ServiceOut, TickersOut
 from web.dependencies import DeskDep, TickerPath
+from web.keys import may_operate
 from web.problems import may_answer, problem, problem_of, respond
 
 NAME = "Stock forecasting"
@@ -66,6 +67,12 @@ def tickers(desk: DeskDep) -> TickersOut:
 @router.get(
     "/models/{ticker}", summary="The model behind a ticker", responses=may_answer(404, 422, 503)
 )
-def model(ticker: TickerPath, desk: DeskDep) -> ModelOut:
-    """Version, bundle and card: recipe, training range, provenance, scores of every baseline."""
-    return ModelOut.of(desk.champion(ticker))
+def model(ticker: TickerPath, desk: DeskDep, request: Request) -> ModelOut:
+    """Version, bundle and card: recipe, training range, provenance, scores of every baseline.
+
+    Only an operator is told which versions of which libraries made it.
+    """
+    shown = ModelOut.of(desk.champion(ticker))
+    if may_operate(request):
+        return shown
+    return shown.model_copy(update={"card": shown.card.model_copy(update={"versions": {}})})

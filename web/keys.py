@@ -163,6 +163,15 @@ def _is_own_page(headers: Mapping[bytes, bytes]) -> bool:
     return origin is None or origin.partition(b"://")[2] == headers.get(b"host")
 
 
+def may_operate(request: Request) -> bool:
+    """Whether who asks may be told what only operators are told."""
+    try:
+        require_operator(request)
+    except MayNotOperate:
+        return False
+    return True
+
+
 OperatorDep = Annotated[str, Depends(require_operator)]
 
 
