@@ -110,10 +110,12 @@ COPY train.py bundling.py base_training.py fitting.py evaluation.py referee.py v
      as_published.py published_fits.py published_systems.py \
      tune.py search_space.py trial_ledger.py report.py scorecard.py \
      registry_commands.py succession.py significance.py \
+     forecast_log.py training_queue.py retraining.py leasing.py \
      baseline_arima.py model.py recipes.py registry.py metrics.py figures.py \
      serving.py novelty.py bases.py inference.py model_store.py bands.py panel.py \
      data_pipeline.py generate_synthetic_data.py features.py calendars.py config.py ./
 COPY contracts/ contracts/
+COPY records/ records/
 COPY prices/ prices/
 COPY tracking/ tracking/
 COPY pretrained/ pretrained/
@@ -123,19 +125,28 @@ HEALTHCHECK --interval=10s --timeout=30s --start-period=3600s --retries=3 \
 CMD ["python", "train.py", "--missing", "--stay"]
 
 
-# Drift reports, a ticker at a time: docker compose run --rm monitor AAPL
+# The loop after each session. One ticker's drift by hand:
+#   docker compose run --rm monitor python drift_monitor.py AAPL
 FROM worker AS monitor
 LABEL org.opencontainers.image.title="stock-forecasting-monitor" \
       org.opencontainers.image.description="Watches served forecasts for drift"
 COPY --from=monitor-venv /opt/venv /opt/venv
-COPY drift_monitor.py drift.py serving.py novelty.py bases.py inference.py forecast_log.py \
+COPY watch.py rounds.py retraining.py leasing.py registry_commands.py succession.py registry.py \
+     evaluation.py fitting.py forecasters.py walk_scores.py referee.py \
+     metrics.py baseline_arima.py model.py \
+     drift_monitor.py drift.py serving.py novelty.py bases.py inference.py forecast_log.py \
      model_store.py recipes.py bands.py panel.py significance.py \
      data_pipeline.py generate_synthetic_data.py figures.py features.py calendars.py config.py ./
 COPY contracts/ contracts/
 COPY records/ records/
 COPY prices/ prices/
-ENTRYPOINT ["python", "drift_monitor.py"]
-CMD ["AAPL"]
+COPY tracking/ tracking/
+COPY pretrained/ pretrained/
+ENV MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT=true
+# Healthy while a loop, this one or another, holds the lease that it renews as it works.
+HEALTHCHECK --interval=120s --timeout=30s --start-period=180s --retries=3 \
+  CMD ["python", "watch.py", "--alive"]
+CMD ["python", "watch.py"]
 
 
 # The tracking server. Only clients that name an allowed host get an answer. Where its runs live

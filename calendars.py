@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import warnings
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 
 import numpy as np
@@ -184,6 +184,20 @@ def last_completed_session(ticker: str, now: datetime) -> date:
     closed = np.searchsorted(schedule.closes, round(now.timestamp() * 1e6), side="right")
     last: date = schedule.days[closed - 1].item()
     return last
+
+
+def next_close(ticker: str, after: datetime) -> datetime:
+    """When the first session that ends later than `after` closes (UTC), half days included.
+
+    Raises:
+        ValueError: `after` has no time zone.
+    """
+    if after.tzinfo is None:
+        raise ValueError("after must carry a time zone")
+    first, last = _decade_of(after.date()), _decade_of(after.date() + timedelta(days=60))
+    closes = _schedule(listing_of(ticker).calendar, first, last).closes
+    place = np.searchsorted(closes, round(after.timestamp() * 1e6), side="right")
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=int(closes[place]))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

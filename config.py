@@ -118,6 +118,13 @@ class Settings(BaseSettings):
         ),
     )
 
+    # What the monitor's loop does
+    watch_delay_minutes: Annotated[int, Field(ge=0, le=720)] = 30  # after a session's close
+    watch_sync_minutes: Annotated[int, Field(ge=1, le=1440)] = 5  # between two looks at the alias
+    watch_lease_seconds: Annotated[int, Field(ge=1, le=3600)] = 60  # one killed holds it so long
+    retrain_after_days: Annotated[int, Field(ge=0)] = 90  # of age of a champion's data; 0 for never
+    retrain_least_settled: Annotated[int, Field(ge=10)] = 60  # forecasts before judging
+
     # Where things are
     data_dir: Path = Path("data")
     models_dir: Path = Path("models")

@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from contracts import (
     CheckRequest,
     DriftVerdict,
+    FinishedTraining,
     LogUnavailable,
     Performance,
     Prices,
@@ -211,6 +212,12 @@ class ForecastLog:
             False where it was closed already, or is another worker's by now.
         """
         return self._trainings.finish(number, outcome, worker)
+
+    def trainings(self, ticker: str, limit: int = 30) -> tuple[FinishedTraining, ...]:
+        """The newest finished requests of a ticker, the newest first, with what came of each."""
+        names = ("ticker", "reason", "asked_at", "finished_at", "outcome")
+        rows = self._trainings.finished(ticker, limit)
+        return tuple(FinishedTraining(**{name: row[name] for name in names}) for row in rows)
 
     def ask_check(self, ticker: str, reason: str = "asked for") -> int:
         """The id of the ticker's open request to be checked for drift, made if there is none."""

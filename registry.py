@@ -18,8 +18,9 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock
 
-from contracts import ForecastingError, TrackingUnavailable, experiment_name
+from contracts import ForecastingError, Performance, TrackingUnavailable, experiment_name
 from model_store import ModelStore, Published
+from tracking.settlements import record
 from tracking.versions import Version, aliased, version_of, versions_of
 
 log = logging.getLogger(__name__)
@@ -243,6 +244,11 @@ class Registry:
                     artifact_uri=version.source, dst_path=str(into), tracking_uri=self._uri
                 )
             )
+
+    def record_settlement(self, performance: Performance) -> tuple[str, ...]:
+        """Log live figures, a run per version with news; the versions that had some."""
+        with self._reached():
+            return record(self._client, self._experiment(performance.ticker), performance)
 
     def _experiment(self, ticker: str) -> str:
         from mlflow.exceptions import MlflowException

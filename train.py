@@ -1,7 +1,8 @@
 """Prices in, judged bundle in the registry out. Knows no HTTP.
 
 `python train.py` trains every configured ticker, `python train.py AAPL MSFT --epochs 50` those
-named; `--missing` only those without a champion that fits their prices.
+named; `--missing` only those without a champion that fits their prices; `--stay` then stays and
+takes training requests from the database.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import date
@@ -24,8 +26,10 @@ from config import Settings, get_settings, with_flags
 from contracts import (
     BadSettings,
     ForecastingError,
+    LogUnavailable,
     ModelCard,
     Prices,
+    TrainingRequest,
     parse_ticker,
 )
 from data_pipeline import StockDataPipeline
@@ -35,18 +39,22 @@ from evaluation import (
     rule,
     usable_champion,
 )
+from forecast_log import ForecastLog
 from model_store import (
     ModelStore,
 )
 from recipes import RECIPES, Recipe, find_recipe
 from referee import Ruling
 from registry import Registry, TrainingRun
+from retraining import NO_CHAMPION
+from training_queue import TrainingQueue
 
 log = logging.getLogger(__name__)
 
 LOG_FORM = "%(asctime)s %(levelname)s %(name)s %(message)s"
 STAY_SECONDS = 3600.0  # between two looks for tickers without a champion
 RETRY_SECONDS = 60.0  # before the next look after a failure
+REQUEST_SECONDS = 5.0  # between two looks for training requests
 
 
 Trial = tuple[str, "Outcome | ForecastingError"]  # ticker and what came of it
@@ -178,7 +186,7 @@ def _bands_said(card: ModelCard) -> str:
 def main(argv: list[str] | None = None) -> int:
     """Train, judge and register one LSTM per ticker. Exit 1 if a ticker failed, 2 on bad input."""
     arguments = _parser().parse_args(argv)
-    _quiet_libraries()
+    quiet_libraries()
     try:
         settings = get_settings()
         logging.basicConfig(level=settings.log_level, format=LOG_FORM)
@@ -226,7 +234,7 @@ def _parser() -> argparse.ArgumentParser:
         "--missing", action="store_true", help="only tickers without a champion for their prices"
     )
     parser.add_argument(
-        "--stay", action="store_true", help="then stay, and train what comes to lack a champion"
+        "--stay", action="store_true", help="then stay, and train what is asked for or lacking"
     )
     return parser
 
@@ -290,23 +298,52 @@ def _line(ticker: str, result: Outcome | ForecastingError) -> str:
 
 
 def _stay(tickers: tuple[str, ...], settings: Settings, recipes: tuple[Recipe, ...]) -> None:
-    """Look every hour, or every minute after a failure, until SIGTERM or SIGINT."""
+    """Take training requests, and look for missing champions every hour, or every minute after a
+    failure, until SIGTERM or SIGINT."""
     leave = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: leave.set())
-    pause = RETRY_SECONDS
-    while not leave.wait(pause):
-        pause = STAY_SECONDS
+    requests = ForecastLog(settings.database_url)
+    queue = TrainingQueue(requests, lambda asked: answered(asked, settings, recipes[0]))
+    next_look = time.monotonic() + RETRY_SECONDS
+    while not leave.wait(REQUEST_SECONDS):
         try:
-            for ticker, result in train_all(lacking(tickers, settings), settings, recipes):
-                log.warning("trained ticker=%s result=%s", ticker, _line(ticker, result))
-                pause = RETRY_SECONDS if isinstance(result, ForecastingError) else pause
-        except ForecastingError as error:  # prices away, say: they may come back
-            log.warning("look_failed reason=%s", error)
-            pause = RETRY_SECONDS
+            queue.serve_one()
+        except LogUnavailable as error:
+            log.warning("requests_not_read reason=%s", error)
+        if time.monotonic() >= next_look:
+            went_well = _look(tickers, settings, recipes)
+            next_look = time.monotonic() + (STAY_SECONDS if went_well else RETRY_SECONDS)
+    requests.close()
 
 
-def _quiet_libraries() -> None:
+def _look(tickers: tuple[str, ...], settings: Settings, recipes: tuple[Recipe, ...]) -> bool:
+    """Train whatever has come to lack a champion; whether all went well."""
+    well = True
+    try:
+        for ticker, result in train_all(lacking(tickers, settings), settings, recipes):
+            log.warning("trained ticker=%s result=%s", ticker, _line(ticker, result))
+            well = well and not isinstance(result, ForecastingError)
+    except ForecastingError as error:  # prices away, say: they may come back
+        log.warning("look_failed reason=%s", error)
+        return False
+    return well
+
+
+def answered(asked: TrainingRequest, settings: Settings, recipe: Recipe) -> str:
+    """Train because somebody asked for it; what became of it, for the request.
+
+    Raises:
+        ForecastingError: no prices, no base, too little history, or MLflow is away.
+    """
+    prices = StockDataPipeline(asked.ticker, settings).load()
+    champion = usable_champion(ModelStore(settings.models_dir), prices)
+    if asked.reason == NO_CHAMPION and champion is not None:
+        return f"version {champion.version} is champion by now"
+    return summary(MLflowTrainer(asked.ticker, settings).run(prices, recipe))
+
+
+def quiet_libraries() -> None:
     """Only what is wrong, from libraries that read these names when they are loaded."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # its notice cannot be silenced otherwise; nothing here gets slower, and sums stay in order

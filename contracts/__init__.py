@@ -70,6 +70,7 @@ from contracts.prices import (
 )
 from contracts.promises import (
     CheckRequest,
+    FinishedTraining,
     LiveScores,
     Performance,
     PerformanceRow,
@@ -102,6 +103,7 @@ __all__ = [
     "ExportMismatch",
     "FeatureDrift",
     "Finding",
+    "FinishedTraining",
     "FloatArray",
     "Forecast",
     "ForecastingError",

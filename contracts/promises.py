@@ -140,6 +140,17 @@ class TrainingRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FinishedTraining:
+    """A training request that was answered."""
+
+    ticker: str
+    reason: str
+    asked_at: datetime  # UTC
+    finished_at: datetime  # UTC
+    outcome: str  # a line for people
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckRequest:
     """A wish that a ticker be checked for drift, taken by one worker until its lease ends."""
 

@@ -71,6 +71,18 @@ class RequestQueue:
             )
         return changed.rowcount == 1
 
+    def finished(self, ticker: str, limit: int) -> list[sa.RowMapping]:
+        """The newest requests of a ticker that were closed, the newest first."""
+        row = self._table.c
+        asked = (
+            sa.select(self._table)
+            .where(row.ticker == ticker, row.finished_at.is_not(None))
+            .order_by(row.id.desc())
+            .limit(limit)
+        )
+        with self._database.reading(self._table) as connection:
+            return [] if connection is None else list(connection.execute(asked).mappings())
+
     def _held(self, number: int, worker: str | None) -> list[sa.ColumnElement[bool]]:
         row = self._table.c
         held = [row.id == number, row.finished_at.is_(None)]

@@ -43,7 +43,7 @@ MAY_IMPORT = {
     "inference": WORDS | {"features", "panel", "bands"},
     "model_store": WORDS | {"config"},
     "bases": WORDS | {"config", "bands", "recipes", "inference", "model_store"},
-    "tracking": set(),
+    "tracking": WORDS,
     "registry": WORDS | {"config", "model_store", "tracking"},
     "records": WORDS | {"features", "significance"},
     "forecast_log": WORDS | {"records"},
@@ -103,14 +103,30 @@ MAY_IMPORT = {
     | {"config", "recipes", "data_pipeline", "inference", "model_store", "bases", "registry"}
     | {"tracking", "serving", "referee", "evaluation"},
     "registry_commands": WORDS | {"config", "model_store", "registry", "tracking", "succession"},
+    "retraining": WORDS,
+    "leasing": WORDS,
+    "training_queue": WORDS | {"forecast_log", "leasing"},
+    "rounds": WORDS
+    | {"config", "calendars", "data_pipeline", "drift_monitor", "evaluation", "forecast_log"}
+    | {"inference", "model_store", "registry", "retraining", "serving", "leasing"},
+    "watch": WORDS
+    | {"config", "calendars", "forecast_log", "registry_commands", "rounds", "leasing"},
+    "simulation_scores": WORDS
+    | {"bands", "metrics", "data_pipeline", "inference", "model_store", "features"},
+    "simulation": WORDS
+    | {"config", "calendars", "data_pipeline", "forecast_log", "rounds", "train"}
+    | {"training_queue"},
+    "simulate": WORDS
+    | {"config", "data_pipeline", "model_store", "simulation", "simulation_scores", "train"},
     "bundling": WORDS
     | {"config", "features", "panel", "recipes", "figures", "versions", "model"}
     | {"inference", "model_store", "bases", "registry"}
     | {"fitting", "base_training", "referee", "evaluation"},
     "train": WORDS
     | {"config", "base_training", "referee", "evaluation", "bundling", "as_published"}
+    | {"retraining", "training_queue"}
     | PURE
-    | DOORS - {"forecast_log"},
+    | DOORS,
     "trial_ledger": {"search_space"},
     "tune": WORDS
     | {
@@ -167,6 +183,7 @@ DOOR_OF = {
     "plotly": {"forecast_chart", "report"},
     "matplotlib": {"figures"},
     "exchange_calendars": {"calendars"},
+    "apscheduler": {"watch"},
     # the dashboard to the API, prices to Alpha Vantage, pages to the tracking server
     "httpx": {"api_client", "prices", "pages"},
 }

@@ -19,6 +19,7 @@ from calendars import (
     known_sessions,
     last_completed_session,
     listing_of,
+    next_close,
     sessions_after,
     sessions_between,
 )
@@ -178,3 +179,26 @@ def test_known_sessions_are_those_the_library_knows_and_no_guess():
     assert len(known_sessions("IBM", date(1962, 1, 1), date(1969, 12, 31))) == 0
     days = known_sessions("0700.HK", date(2020, 1, 1), date(2020, 12, 31)).tolist()
     assert tuple(days) == sessions_between("0700.HK", date(2020, 1, 1), date(2020, 12, 31))
+
+
+@pytest.mark.parametrize(
+    ("ticker", "after", "close"),
+    [
+        ("AAPL", "2025-12-01T15:00+00:00", "2025-12-01T21:00+00:00"),
+        ("AAPL", "2025-12-01T21:00+00:00", "2025-12-02T21:00+00:00"),
+        ("AAPL", "2025-11-28T12:00+00:00", "2025-11-28T18:00+00:00"),  # the day after Thanksgiving
+        ("AAPL", "2025-07-03T18:00+00:00", "2025-07-07T20:00+00:00"),  # summer time, a long weekend
+        ("BTC-USD", "2025-12-31T12:00+00:00", "2026-01-01T00:00+00:00"),
+    ],
+)
+def test_the_next_close_knows_half_days_holidays_and_summer_time(ticker, after, close):
+    assert next_close(ticker, datetime.fromisoformat(after)) == datetime.fromisoformat(close)
+
+
+def test_the_next_close_is_the_one_that_completes_the_next_session():
+    moment = datetime(2025, 3, 5, 12, tzinfo=UTC)
+    for _ in range(260):
+        close = next_close("0700.HK", moment)
+        before = last_completed_session("0700.HK", close - timedelta(seconds=1))
+        assert last_completed_session("0700.HK", close) > before
+        moment = close

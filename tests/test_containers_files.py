@@ -14,9 +14,9 @@ import yaml
 from config import FOREIGN, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
-ENTRY = {"serve": "app", "dashboard": "streamlit_app", "train": "train", "monitor": "drift_monitor"}
+ENTRY = {"serve": "app", "dashboard": "streamlit_app", "train": "train", "monitor": "watch"}
 TARGETS = [*ENTRY, "mlflow", "secrets", "proxy"]
-BESIDE = {"train": {"tune"}}  # further commands of an image
+BESIDE = {"monitor": {"drift_monitor"}, "train": {"tune"}}  # further commands of an image
 HEAVY = {
     "tensorflow",
     "tensorflow-cpu",
