@@ -1,5 +1,7 @@
 # make up    set up, train what has no champion, serve API, dashboard and MLflow UI
 # make test  set up, lint, type-check, test
+# make containers  build and start the stack, kill each container, see it recover, take it down
+# make release-check  version, changelog, locks, notices, cards, links and manifests agree
 # make published  set up, fit five published systems again (REAL_DATA_DIR names the folder of prices)
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -11,10 +13,10 @@ export MLFLOW_PORT ?= 5000
 export STOCK_API_URL ?= http://127.0.0.1:$(API_PORT)
 export STOCK_MLFLOW_URL ?= http://127.0.0.1:$(MLFLOW_PORT)
 
-.PHONY: help install up published test test-long lint lock clean
+.PHONY: help install up published test tests test-long lint lock clean containers release-check release-files audit
 
 help:
-	@sed -n 's/^# //p' Makefile | head -3
+	@sed -n 's/^# //p' Makefile | head -5
 
 install: $(VENV)/installed
 
@@ -47,8 +49,11 @@ lint: $(VENV)/installed-dev
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-test: lint
-	@$(BIN)/pytest -m "not long" -n 2 --dist loadfile
+test: lint tests
+
+TESTS ?= not long
+tests: $(VENV)/installed-dev
+	@$(BIN)/pytest -m "$(TESTS)" -n 2 --dist loadfile $(if $(RESULTS),--junitxml=$(RESULTS))
 
 test-long: $(VENV)/installed-dev
 	@$(BIN)/pytest
@@ -61,6 +66,28 @@ lock: $(VENV)/uv
 	@$(COMPILE) requirements.in -o requirements.txt
 	@for role in $(ROLES) telemetry; do $(COMPILE) requirements/$$role.in -c requirements.txt -o requirements/$$role.txt; done
 	@$(COMPILE) requirements/dev.in -o requirements/dev.txt
+	@$(COMPILE) requirements/release.in -o requirements/release.txt
+
+# an environment of its own: these tools pin what the project does not want
+RELEASE := $(VENV)/release
+$(RELEASE)/installed: $(VENV)/uv requirements/release.txt
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(RELEASE)
+	@$(BIN)/uv pip install --quiet --python $(RELEASE)/bin/python --require-hashes -r requirements/release.txt
+	@touch $@
+
+release-check: $(VENV)/installed-dev $(RELEASE)/installed
+	@$(BIN)/python deploy/release.py check --tools $(RELEASE)/bin
+
+# what a release carries that is made from other files: THIRD_PARTY_NOTICES.md, docs/MODEL_CARD.md
+release-files: install
+	@$(BIN)/python deploy/release.py write
+
+audit: $(RELEASE)/installed
+	@for lock in requirements.txt requirements/*.txt; do echo "$$lock"; \
+	  $(RELEASE)/bin/pip-audit --require-hashes --disable-pip --progress-spinner off -r "$$lock" || exit 1; done
+
+containers:
+	@$(PYTHON) deploy/check_containers.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache test-artifacts

@@ -12,9 +12,9 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from config import Settings, get_settings
-from contracts import ForecastingError
+from contracts import VERSION, ForecastingError
 from web import about, forecasts, metrics, openapi, pages, request_logs, swagger, watching
-from web.about import DISCLAIMER, NAME, VERSION
+from web.about import DISCLAIMER, NAME
 from web.dependencies import Desk, Pages
 from web.door import Door, DoorRules
 from web.problems import explain_all

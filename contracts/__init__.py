@@ -79,6 +79,7 @@ from contracts.promises import (
     TrainingRequest,
 )
 from contracts.scores import Reliability, StepScore, WalkForward
+from contracts.version import VERSION
 from contracts.watching import CheckedSession, DriftVerdict, FeatureDrift, GaugeRow, Severity
 
 __all__ = [
@@ -151,6 +152,7 @@ __all__ = [
     "UnknownReport",
     "UnknownRun",
     "UnknownTicker",
+    "VERSION",
     "Verdict",
     "WalkForward",
     "experiment_name",

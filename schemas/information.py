@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
-from contracts import Adjustment, Source
+from contracts import VERSION, Adjustment, Source
 from schemas.common import Out
 
 Setting = str | int | float | bool | None
@@ -47,7 +47,7 @@ class InfoOut(Out):
         json_schema_extra={
             "example": {
                 "name": "Stock forecasting",
-                "version": "0.1.0",
+                "version": VERSION,
                 "disclaimer": "A research tool, not investment advice.",
                 "mlflow_url": "http://127.0.0.1:5000",
                 "settings": {"recipe": "panel", "prediction_steps": 30, "as_of": None},

@@ -345,9 +345,13 @@ def test_every_setting_of_the_user_reaches_the_service(name):
     service = services()[name]
     fields = set(Settings.model_fields) - PLACES
     wanted = {(field if field in FOREIGN else f"STOCK_{field}").upper() for field in fields}
-    own = re.compile(r"\$\{(STOCK_\w+|ALPHAVANTAGE_API_KEY):-\}")
-    passed = {key: text for key, text in service["environment"].items() if own.fullmatch(text)}
-    assert passed == {key: f"${{{key}:-}}" for key in wanted}
+    words = {key: text.partition(":-") for key, text in service["environment"].items()}
+    passed = {
+        key for key, (head, colon, _) in words.items() if (head, colon) == (f"${{{key}", ":-")
+    }
+    assert passed == wanted
+    defaults = {key: words[key][2].removesuffix("}") for key in passed if words[key][2] != "}"}
+    assert set(defaults) <= ({"STOCK_TRUSTED_PROXIES"} if name == "api" else set())
     assert service["env_file"] == [{"path": ".env", "required": False}]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,6 +11,11 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import absent
+from prometheus_client import generate_latest
+
+from config import Settings
+from web.guard import Crowd
+from web.metrics import GaugeRow, Metrics, WrittenForecasts
 
 DEPLOY = Path(__file__).resolve().parent.parent / "deploy"
 ALERTS = DEPLOY / "prometheus" / "alerts.yml"
@@ -41,6 +47,10 @@ def rules() -> list[dict]:
     return [
         rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]
     ]
+
+
+def alerts() -> list[str]:
+    return [rule["expr"] for rule in rules()]
 
 
 def queries() -> list[str]:
@@ -102,3 +112,25 @@ def test_the_board_lies_where_grafana_looks():
     (row,) = yaml.safe_load(providers.read_text())["providers"]
     mounts = compose["services"]["grafana"]["volumes"]
     assert f"./deploy/grafana/dashboards:{row['options']['path']}:ro" in mounts
+
+
+class Desk:
+    """What the API's desk tells the metrics."""
+
+    def gauges(self):
+        return {"AAPL": GaugeRow(3.0, 1.0, False)}
+
+    def cache_counts(self):
+        return 1, 1
+
+    def written(self):
+        return WrittenForecasts(written=1, pending=0, lost=0)
+
+
+def test_alerts_and_board_ask_for_what_the_api_really_counts():
+    metrics = Metrics(Crowd(Settings()))
+    metrics.desk = Desk()
+    told = set(re.findall(r"^# TYPE (\w+)", generate_latest(metrics.registry).decode(), re.M))
+    asked = set(re.findall(r"\b(?:stock|process)_\w+", " ".join([*queries(), *alerts()])))
+    assert asked
+    assert {re.sub(r"_bucket$", "", name) for name in asked} <= told

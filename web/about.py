@@ -5,13 +5,13 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from contracts import VERSION
 from schemas import HealthOut, ModelOut, ReadyOut, ServiceOut, TickersOut
 from web.dependencies import DeskDep, TickerPath
 from web.keys import may_operate
 from web.problems import may_answer, problem, problem_of, respond
 
 NAME = "Stock forecasting"
-VERSION = "0.1.0"
 DISCLAIMER = "A research tool, not investment advice."
 
 router = APIRouter()

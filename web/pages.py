@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 
-from contracts import Forecast, ForecastingError
+from contracts import VERSION, Forecast, ForecastingError
 from schemas import (
     MAX_BARS,
     MAX_RUNS,
@@ -23,7 +23,7 @@ from schemas import (
     ScoresOut,
     TickerList,
 )
-from web.about import DISCLAIMER, NAME, VERSION
+from web.about import DISCLAIMER, NAME
 from web.dependencies import DefaultSteps, DeskDep, PagesDep, TickerPath
 from web.problems import may_answer, problem_of
 
