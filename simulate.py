@@ -7,6 +7,7 @@ a folder of its own and walks through them there; nothing of the project around 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
 import shutil
@@ -38,11 +39,13 @@ def main(argv: list[str] | None = None) -> int:
         given = get_settings()
         logging.basicConfig(level=given.log_level, format="%(levelname)s %(name)s %(message)s")
         plan = _plan(arguments, given)
-        simulation = Simulation(_placed(arguments.folder, plan, given), plan)
-        simulation.begin()
-        simulation.walk(tqdm(plan.sessions(), desc="sessions", unit="session", disable=None))
-        print("\n".join(_said(simulation)))
-        simulation.close()
+        settings = _placed(arguments.folder.resolve(), plan, given)
+        with contextlib.chdir(arguments.folder):  # MLflow puts a SQLite store's files there
+            simulation = Simulation(settings, plan)
+            simulation.begin()
+            simulation.walk(tqdm(plan.sessions(), desc="sessions", unit="session", disable=None))
+            print("\n".join(_said(simulation)))
+            simulation.close()
     except ForecastingError as error:
         print(f"simulate.py: {error}", file=sys.stderr)
         return 2
@@ -89,11 +92,11 @@ def _placed(folder: Path, plan: Plan, given: Settings) -> Settings:
     if folder.exists() and not (folder / MARK).is_file() and any(folder.iterdir()):
         raise BadSettings(f"--folder {folder} holds something else; name an empty or a new one")
     shutil.rmtree(folder, ignore_errors=True)
-    folder = folder.resolve()
     settings = given.model_copy(
         update={
             "tickers": plan.tickers,
             "as_of": None,
+            "pretrained_dir": given.pretrained_dir.resolve(),
             "data_dir": folder / "data",
             "models_dir": folder / "models",
             "reports_dir": folder / "reports",

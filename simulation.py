@@ -7,17 +7,19 @@ STOCK_AS_OF set to the session it stands on. Knows no live prices and computes n
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import partial
+from pathlib import Path
 
 from calendars import sessions_between
 from config import Settings
-from contracts import BadSettings, TrainingRequest
+from contracts import BadSettings, DriftVerdict, TrainingRequest
 from data_pipeline import StockDataPipeline
+from drift_monitor import DriftMonitor
 from forecast_log import ForecastLog
-from rounds import RoundReport, Rounds, Watcher, watched
+from rounds import RoundReport, Rounds, Watcher
 from train import MLflowTrainer, Outcome, recipe_of
 from training_queue import TrainingQueue
 
@@ -54,10 +56,24 @@ class Event:
         return f"{self.day}  {self.ticker:6} {self.kind:9} {self.text}"
 
 
+class QuietMonitor(DriftMonitor):
+    """The same check without its pages, which take longer than all the rest of a session."""
+
+    def _write_reports(self, *_: object) -> Iterator[Path]:
+        return iter(())
+
+
+def watched_quietly(ticker: str, settings: Settings, requests: ForecastLog) -> DriftVerdict:
+    """One drift check, recorded; nobody is told."""
+    verdict = QuietMonitor(ticker, settings).check()
+    requests.record_verdict(verdict)
+    return verdict
+
+
 class Simulation:
     """One walk in a project folder of its own, which `settings` name."""
 
-    def __init__(self, settings: Settings, plan: Plan, watcher: Watcher = watched) -> None:
+    def __init__(self, settings: Settings, plan: Plan, watcher: Watcher = watched_quietly) -> None:
         self.settings = settings
         self.plan = plan
         self.requests = ForecastLog(settings.database_url)

@@ -136,9 +136,11 @@ def _crps(mids: FloatArray, origins: np.ndarray, quantiles: FloatArray) -> Float
 def gains(tickers: Sequence[Walked]) -> tuple[Gain, ...]:
     """The loop over each rival, by step; of several tickers the mean loss of a day is one row.
 
-    Two tickers of one day are no two outcomes, so the test is on the day's mean.
+    Two tickers of one day are no two outcomes, so the test is on the day's mean. Steps beyond
+    every known outcome are left out.
     """
-    return tuple(_gain(tickers, rival, step) for rival in (KEPT, LAST_CLOSE) for step in SHOWN)
+    found = (_gain(tickers, rival, step) for rival in (KEPT, LAST_CLOSE) for step in SHOWN)
+    return tuple(gain for gain in found if gain.n)
 
 
 def _gain(tickers: Sequence[Walked], rival: str, step: int) -> Gain:

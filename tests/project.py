@@ -41,7 +41,7 @@ class Project:
         return {**kept, **self.settings, **more}
 
     def command(
-        self, script: str, *arguments: str, **more: str
+        self, script: str, *arguments: str, seconds: float = 280, **more: str
     ) -> subprocess.CompletedProcess[str]:
         """Run `python script arguments` as a user in the folder would; output is captured."""
         return subprocess.run(
@@ -50,7 +50,7 @@ class Project:
             env=self.environment(**more),
             capture_output=True,
             text=True,
-            timeout=280,
+            timeout=seconds,
         )
 
     def python(self, code: str) -> subprocess.CompletedProcess[str]:

@@ -114,7 +114,7 @@ MAY_IMPORT = {
     "simulation_scores": WORDS
     | {"bands", "metrics", "data_pipeline", "inference", "model_store", "features"},
     "simulation": WORDS
-    | {"config", "calendars", "data_pipeline", "forecast_log", "rounds", "train"}
+    | {"config", "calendars", "data_pipeline", "drift_monitor", "forecast_log", "rounds", "train"}
     | {"training_queue"},
     "simulate": WORDS
     | {"config", "data_pipeline", "model_store", "simulation", "simulation_scores", "train"},
