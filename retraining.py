@@ -14,6 +14,7 @@ from datetime import date
 from contracts import DriftVerdict, ModelCard, Performance, PerformanceRow
 
 SIGNIFICANCE = 0.01  # of the live comparison, which is made every session: 5 % would come by chance
+REST_DAYS = 30  # a younger champion has learnt what there was: an alarm outlives the training
 NO_CHAMPION = "no champion for these prices"
 
 
@@ -49,14 +50,13 @@ def reason_to_train(standing: Standing, policy: Policy) -> str | None:
 
 
 def _reasons(standing: Standing, version: str, card: ModelCard, policy: Policy) -> Iterator[str]:
+    age = (standing.as_of - card.trained_through).days
     verdict = standing.verdict
-    if verdict is not None and verdict.alarm and verdict.model_version == version:
-        since = verdict.episode or verdict.as_of
-        yield f"drift alarm of {since} on version {version}"
-    if behind := _behind(standing, version, policy.least_settled):
+    if age >= REST_DAYS and verdict and verdict.alarm and verdict.model_version == version:
+        yield f"drift alarm of {verdict.episode or verdict.as_of}"
+    if age >= REST_DAYS and (behind := _behind(standing, version, policy.least_settled)):
         month = f"{standing.as_of:%Y-%m}"
         yield f"version {version} is significantly behind the last close, seen in {month}: {behind}"
-    age = (standing.as_of - card.trained_through).days
     if policy.after_days and age >= policy.after_days:
         limit = age // policy.after_days * policy.after_days
         yield f"version {version} has seen nothing for {limit} days, after {card.trained_through}"

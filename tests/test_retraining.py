@@ -88,11 +88,18 @@ def test_without_a_champion_a_training_is_wanted_for_as_long_as_there_is_none():
 def test_a_drift_alarm_asks_once_for_as_long_as_it_stands():
     alarmed = standing(verdict=VERDICT)
     reason = reason_to_train(alarmed, POLICY)
-    assert reason == "drift alarm of 2026-01-20 on version 3"
+    assert reason == "drift alarm of 2026-01-20"
     later = replace(VERDICT, as_of=date(2026, 2, 9))
     assert reason_to_train(standing(verdict=later, answered=(reason,)), POLICY) is None
     anew = replace(VERDICT, episode=date(2026, 3, 2))
     assert "2026-03-02" in reason_to_train(standing(verdict=anew, answered=(reason,)), POLICY)
+
+
+def test_a_champion_trained_lately_is_given_time():
+    young = standing(verdict=VERDICT, card=card(trained_through=date(2026, 1, 2)))
+    assert reason_to_train(young, POLICY) is None
+    young = standing(performance=performance(ROW), card=card(trained_through=date(2026, 1, 2)))
+    assert reason_to_train(young, POLICY) is None
 
 
 @pytest.mark.parametrize(

@@ -136,13 +136,13 @@ def test_a_ticker_without_a_champion_asks_for_one(place, requests):
 
 def test_an_alarm_asks_for_one_training_however_long_it_stands(place, requests):
     def alarmed(ticker: str, settings: Settings, log: ForecastLog) -> DriftVerdict:
-        return calm(ticker, settings, log, alarm=True, severity="alarm", episode=date(2025, 12, 1))
+        return calm(ticker, settings, log, alarm=True, severity="alarm", episode=date(2025, 12, 30))
 
-    asked = round_on(place, requests, "2025-12-01", alarmed).asked
-    assert asked == "drift alarm of 2025-12-01 on version 1"
+    asked = round_on(place, requests, "2025-12-30", alarmed).asked
+    assert asked == "drift alarm of 2025-12-30"
     request = requests.take_training("trainer", 60)
     requests.finish_training(request.id, "kept: worse than the champion")
-    assert round_on(place, requests, "2025-12-02", alarmed).asked is None
+    assert round_on(place, requests, "2025-12-31", alarmed).asked is None
 
 
 def test_an_old_champion_asks_for_a_training(place, requests):
