@@ -7,11 +7,14 @@ Knows no HTTP and no schema.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
-from contracts import Band, Caution, Forecast, ModelIdentity, Probability, Provenance, Skill
+import numpy as np
+
+from contracts import Caution, Forecast, ModelIdentity, Probability, Provenance, Skill
 
 DIGITS = 10  # significant ones: beyond any price's precision, short of binary noise
 
@@ -26,11 +29,20 @@ def forecast_answer(forecast: Forecast) -> dict[str, Any]:
     Raises:
         ValueError: a number is NaN or infinite, which JSON cannot carry.
     """
+    bands = [side for band in forecast.bands.values() for side in (band.lower, band.upper)]
+    raw, smooth, prices, smooth_prices, *sides = _numbers(
+        [
+            *(forecast.normalised, forecast.smoothed_normalised),
+            *(forecast.prices, forecast.smoothed_prices),
+            *bands,
+        ]
+    )
+    lower, upper = sides[::2], sides[1::2]
     return {
         "ticker": forecast.ticker,
         "prediction_steps": len(forecast.dates),
-        "raw_predictions": _numbers(forecast.normalised),
-        "smoothed_predictions": _maybe(forecast.smoothed_normalised),
+        "raw_predictions": raw,
+        "smoothed_predictions": smooth,
         "last_actual_value": _number(forecast.last_normalised),
         "model_path": _model_path(forecast.model),
         "last_actual_price": _number(forecast.last_mid),
@@ -40,9 +52,12 @@ def forecast_answer(forecast: Forecast) -> dict[str, Any]:
         "mode": forecast.model.mode,
         "cold_start": forecast.model.cold_start,
         "dates": [day.isoformat() for day in forecast.dates],
-        "prices": _numbers(forecast.prices),
-        "smoothed_prices": _maybe(forecast.smoothed_prices),
-        "intervals": {level: _band(band) for level, band in forecast.bands.items()},
+        "prices": prices,
+        "smoothed_prices": smooth_prices,
+        "intervals": {
+            level: {"lower": low, "upper": high}
+            for level, low, high in zip(forecast.bands, lower, upper, strict=True)
+        },
         "data": _data(forecast.provenance),
         "model": _model(forecast.model),
         "skill": _skill(forecast.skill),
@@ -147,16 +162,28 @@ def _number(value: float) -> float:
     return float(f"{_finite(value):.{DIGITS}g}")
 
 
-def _numbers(values: Iterable[float]) -> list[float]:
-    return [_number(value) for value in values]
+def _numbers(series: Sequence[Sequence[float] | None]) -> list[list[float] | None]:
+    """`_number` of each value of several series, the same to the last bit, in one go.
 
-
-def _maybe(values: Iterable[float] | None) -> list[float] | None:
-    return None if values is None else _numbers(values)
-
-
-def _band(band: Band) -> dict[str, list[float]]:
-    return {"lower": _numbers(band.lower), "upper": _numbers(band.upper)}
+    value * 10**k is rounded to an integer of at most DIGITS digits and divided again: both are
+    exact in binary, so the division gives the float nearest to the decimal, as reading the text
+    would. Where the product lies next to a half, or k is out of range, the text decides.
+    """
+    flat = [value for values in series if values is not None for value in values]
+    given = np.array(flat, dtype=float)
+    if not np.isfinite(given).all():
+        raise ValueError("a forecast must be finite")
+    size = np.abs(given)
+    within = (size > 1e-10) & (size < 1e10)
+    power = 10.0 ** (DIGITS - 1 - np.floor(np.log10(np.where(within, size, 1.0))))
+    scaled = given * power
+    whole = np.rint(scaled)
+    rounded: list[float] = (whole / power).tolist()
+    unsure = ~within | (np.abs(np.abs(scaled - whole) - 0.5) < 1e-4)
+    for place in np.flatnonzero(unsure).tolist():
+        rounded[place] = _number(flat[place])
+    left = iter(rounded)
+    return [None if values is None else list(islice(left, len(values))) for values in series]
 
 
 def _data(provenance: Provenance) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import orjson
 
@@ -34,7 +34,7 @@ from forecast_cache import ForecastCache, SingleFlight
 from forecast_log import ForecastLog
 from model_store import ModelStore
 from readiness import Readiness
-from serving import forecast_from, probability_from
+from serving import forecast_from, forecasts_from, probability_from
 from standings import Standing, Standings
 
 log = logging.getLogger(__name__)
@@ -107,6 +107,33 @@ class ForecastDesk:
             ForecastingError: as `answer`.
         """
         return self.answer(ticker, steps, smoothing).forecast
+
+    def answers(
+        self, tickers: Sequence[str], steps: int, smoothing: bool, request_id: str = ""
+    ) -> dict[str, Answer | ForecastingError]:
+        """`answer` for each ticker, or why there is none; networks that several share run once."""
+        found: dict[str, Answer | ForecastingError] = {}
+        lacking: list[Standing] = []
+        for ticker in tickers:
+            try:
+                standing = self._asked(ticker)
+            except ForecastingError as error:
+                found[ticker] = error
+                continue
+            answer = self._cache.get((standing.key, steps, smoothing))
+            if answer is None:
+                lacking.append(standing)
+            else:
+                found[ticker] = answer
+        span = self.settings.ema_span if smoothing else None
+        made = forecasts_from([(s.served, s.seen) for s in lacking], steps, span)
+        for standing, forecast in zip(lacking, made, strict=True):
+            key = (standing.key, steps, smoothing)
+            if isinstance(forecast, Forecast):
+                found[standing.seen.ticker] = self._kept(key, forecast, request_id)
+            else:
+                found[standing.seen.ticker] = forecast
+        return found
 
     def probability(self, ticker: str, steps: int, event: Event, level: float) -> Probability:
         """How likely the mid-price is above or below a level then, or touches it until then.

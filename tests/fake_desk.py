@@ -471,6 +471,17 @@ class FakeDesk:
         forecast = self.forecast(ticker, steps, smoothing)
         return Answer.of(forecast, json.dumps(forecast_answer(forecast)).encode())
 
+    def answers(
+        self, tickers: Sequence[str], steps: int, smoothing: bool, request_id: str = ""
+    ) -> dict[str, Answer | ForecastingError]:
+        found: dict[str, Answer | ForecastingError] = {}
+        for ticker in tickers:
+            try:
+                found[ticker] = self.answer(ticker, steps, smoothing)
+            except ForecastingError as error:
+                found[ticker] = error
+        return found
+
     def probability(self, ticker: str, steps: int, event: Event, level: float) -> Probability:
         self.weighed.append((ticker, steps, event, level))
         self._look_up(ticker)
