@@ -106,13 +106,18 @@ class Champions:
 
     def refused(self, ticker: str) -> BadBundle | None:
         """Why the newest version does not answer, while an older one does."""
-        slot = self._slots.get(ticker)
+        slot = self._as_pointed(ticker)
         return slot.refused if slot and slot.loaded else None
 
     def broken(self, ticker: str) -> BadBundle | None:
         """Why nothing of what is published answers."""
-        slot = self._slots.get(ticker)
+        slot = self._as_pointed(ticker)
         return slot.refused if slot and not slot.loaded else None
+
+    def _as_pointed(self, ticker: str) -> _Slot | None:
+        """The slot, where it is of the pointer there is now."""
+        slot = self._slots.get(ticker)
+        return slot if slot and slot.mark == self.mark(ticker) else None
 
     def _load(self, ticker: str, slot: _Slot, mark: Mark) -> None:
         """Bring a slot up to date; without a model to go on with, wait for whoever is at it."""

@@ -1,0 +1,258 @@
+"""How fast and how small serving is: every figure side by side in one run, as Markdown.
+
+`python benchmarks/serving.py` on two idle cores: servers on core 0, clients on core 1. Champions
+are copies of the shipped base on invented bars; the reference is a fresh network of the
+specification's shape, loaded and asked as the specification lists it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import serving_stage
+from serving_stage import ROOT, Stage, load
+
+MANY = 500
+BATCH = 100
+REFERENCE = """
+import json, sys, time
+sys.path.insert(0, sys.argv[1])
+import numpy as np
+from model import LSTMStockModel
+from recipes import RECIPES
+network = LSTMStockModel(RECIPES["mlops_64_64_32"], seed=1)
+network.export_onnx(sys.argv[2] + "/recursive.onnx")
+network.model.save(sys.argv[2] + "/model.keras")
+import keras
+levels = np.linspace(0.2, 0.8, 50)
+
+def loaded():
+    return keras.models.load_model(sys.argv[2] + "/model.keras", compile=False)
+
+def loop(model):
+    path = list(levels)
+    for _ in range(30):
+        path.append(float(model.predict(np.array(path[-50:]).reshape(1, 50, 1), verbose=0)[0, 0]))
+    return path[50:]
+
+loop(loaded())
+times = []
+for _ in range(int(sys.argv[3])):
+    began = time.perf_counter(); model = loaded(); half = time.perf_counter(); loop(model)
+    times.append((half - began, time.perf_counter() - half))
+print(json.dumps(times))
+"""
+COLD = """
+import json, sys, time
+sys.path.insert(0, sys.argv[1]); sys.path.insert(0, sys.argv[1] + "/benchmarks")
+from pathlib import Path
+import numpy as np
+from dataclasses import replace
+from serving_stage import Stage
+from answers import forecast_answer
+from champions import Champions
+from data_pipeline import StockDataPipeline
+from inference import Network, TrainedModel
+from model_store import ModelStore
+from recipes import RECIPES
+from serving import make_forecast, make_probability
+stage, settings = Stage(Path(sys.argv[2])), Stage(Path(sys.argv[2])).settings
+loading = time.perf_counter()
+direct = Champions(ModelStore(settings.models_dir), 9).get("T000").served
+loading = time.perf_counter() - loading
+recipe = RECIPES["mlops_64_64_32"].as_dict()
+network = Network(Path(sys.argv[2]) / "recursive.onnx")
+recursive = replace(direct, model=TrainedModel(network, recipe))
+prices = StockDataPipeline("T000", settings).read()
+
+def seconds(make, times=int(sys.argv[3])):
+    make(); found = []
+    for _ in range(times):
+        began = time.perf_counter(); make(); found.append(time.perf_counter() - began)
+    return float(np.median(found))
+
+said = make_forecast(direct, prices, 30, 10)
+print(json.dumps({
+    "direct": seconds(lambda: make_forecast(direct, prices, 30, 10)),
+    "recursive": seconds(lambda: make_forecast(recursive, prices, 30, 10)),
+    "paths": seconds(lambda: make_probability(direct, prices, 30, ("above", said.last_mid))),
+    "json": seconds(lambda: forecast_answer(said)),
+    "read": seconds(lambda: StockDataPipeline("T000", settings).read()),
+    "load": loading,
+}))
+"""
+
+
+def run_python(code: str, *arguments: object) -> object:
+    """What a fresh interpreter on core 0 prints last, as JSON."""
+    command = ["taskset", "-c", "0", sys.executable, "-c", code, *map(str, arguments)]
+    quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    run = subprocess.run(command, capture_output=True, text=True, check=True, env=quiet)
+    return json.loads(run.stdout.splitlines()[-1])
+
+
+def cold(stage: Stage, times: int) -> list[str]:
+    """One forecast from bars in memory, against the specification's loop."""
+    reference = run_python(REFERENCE, ROOT, stage.folder, times)
+    ours = run_python(COLD, ROOT, stage.folder, 50 * times)
+    loads, loops = (statistics.median(column) for column in zip(*reference, strict=True))
+    rows = [
+        f"| the specification's loop: load the model, 30 times `model.predict` | "
+        f"{(loads + loops) * 1e3:.0f} ms ({loads * 1e3:.0f} + {loops * 1e3:.0f}) | 1 |"
+    ]
+    for name, text in (
+        ("direct", "`panel`, every step at once"),
+        ("recursive", "`mlops_64_64_32`, 30 steps fed back"),
+    ):
+        ratio = (loads + loops) / ours[name]
+        rows.append(
+            f"| {text}: bars in memory to dates, points, bands | "
+            f"{ours[name] * 1e3:.2f} ms | {ratio:.0f}x; {loops / ours[name]:.0f}x without "
+            "the reference's loading |"
+        )
+    beside = {
+        "json": "the answer's fields, rounded",
+        "paths": "a probability over joint paths",
+        "read": "reading and hashing the bars",
+        "load": "reading and verifying the bundle",
+    }
+    rows += [f"| beside it: {text} | {ours[k] * 1e3:.2f} ms | |" for k, text in beside.items()]
+    return ["| cold forecast, 30 steps | time | faster |", "|---|--:|--:|", *rows]
+
+
+def warm(stage: Stage, seconds: float, rounds: int) -> list[str]:
+    """The real route and a bare one with the same bytes, in turns, at several loads."""
+    target, tickers = "/predict?ticker=T000&steps=30", ["T000", "T001", "T002"]
+    rows = [
+        "| warm `/predict`, one worker | bare route | service | share | p99 bare | p99 service "
+        "| ratio |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    with stage.api(tickers) as (server, _):
+        body = stage.folder / "body.json"
+        with serving_stage.urlopen(server.url + target) as said:
+            body.write_bytes(said.read())
+        more = {"BARE_BODY": str(body)}
+        with serving_stage.serving(
+            "serving_stage:bare", ROOT / "benchmarks", stage.folder, more
+        ) as plain:
+            plain.ready("/predict")
+            for connections in (1, 16, 64):
+                pairs = [
+                    [load(s.port, target, seconds, connections) for s in (plain, server)]
+                    for _ in range(rounds)
+                ]
+                rates, tails = (
+                    [statistics.median(getattr(p[i], name) for p in pairs) for i in (0, 1)]
+                    for name in ("per_second", "p99")
+                )
+                rows.append(
+                    f"| {connections} connections | {rates[0]:,.0f}/s | {rates[1]:,.0f}/s | "
+                    f"{rates[1] / rates[0]:.0%} | {tails[0] * 1e3:.2f} ms | {tails[1] * 1e3:.2f} ms"
+                    f" | {tails[1] / tails[0]:.1f} |"
+                )
+    return rows
+
+
+def batch(stage: Stage, tickers: Sequence[str], rounds: int) -> list[str]:
+    """A hundred tickers whose forecasts nobody has asked for, at once and one by one."""
+    rows = [
+        "| 100 tickers, 30 steps, none kept | one by one | one batch | faster |",
+        "|---|--:|--:|--:|",
+    ]
+    for text in ("own weights each, `panel`", "all answered by the shared base, `panel`"):
+        times = {
+            way: statistics.median(timed(stage, tickers, way) for _ in range(rounds))
+            for way in (one_by_one, at_once)
+        }
+        rows.append(
+            f"| {text} | {times[one_by_one] * 1e3:.0f} ms | {times[at_once] * 1e3:.0f} ms | "
+            f"{times[one_by_one] / times[at_once]:.1f}x |"
+        )
+        stage.take_champions_away()
+    return rows
+
+
+Way = Callable[[http.client.HTTPConnection, Sequence[str], int], None]
+
+
+def timed(stage: Stage, tickers: Sequence[str], way: Way) -> float:
+    """Seconds in a fresh server that holds models and prices and no forecast of 30 steps."""
+    with stage.api(tickers[:3]) as (server, _):
+        connection = http.client.HTTPConnection("127.0.0.1", server.port)
+        at_once(connection, tickers, 1)
+        one_by_one(connection, tickers[:20], 2)
+        began = time.perf_counter()
+        way(connection, tickers, 30)
+        return time.perf_counter() - began
+
+
+def one_by_one(connection: http.client.HTTPConnection, tickers: Sequence[str], steps: int) -> None:
+    """A request each, over one connection."""
+    for ticker in tickers:
+        connection.request("GET", f"/predict?ticker={ticker}&steps={steps}")
+        answer = connection.getresponse()
+        assert answer.status == 200, answer.read()
+        answer.read()
+
+
+def at_once(connection: http.client.HTTPConnection, tickers: Sequence[str], steps: int) -> None:
+    """One request."""
+    body = json.dumps({"tickers": list(tickers), "steps": steps})
+    connection.request("POST", "/predict/batch", body, {"Content-Type": "application/json"})
+    said = json.loads(connection.getresponse().read())
+    assert len(said["predictions"]) == len(tickers), said["errors"]
+
+
+def size(stage: Stage, tickers: Sequence[str]) -> list[str]:
+    """Start and memory, with few champions and with many."""
+    rows = [
+        "| champions | start to `/ready` | memory then | after each was asked |",
+        "|---|--:|--:|--:|",
+    ]
+    for some in (tickers[:3], tickers):
+        with stage.api(some) as (server, seconds):
+            before = server.memory()
+            connection = http.client.HTTPConnection("127.0.0.1", server.port)
+            one_by_one(connection, some, 30)
+            rows.append(
+                f"| {len(some)} | {seconds:.1f} s | {before:.0f} MB | {server.memory():.0f} MB |"
+            )
+    return rows
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(prog="serving.py", description=main.__doc__)
+    parser.add_argument("--seconds", type=float, default=3, help="of load in each round")
+    parser.add_argument("--rounds", type=int, default=3, help="of which the median counts")
+    parser.add_argument("--champions", type=int, default=MANY, help="of the larger project")
+    arguments = parser.parse_args(argv)
+    os.sched_setaffinity(0, {1})
+    tickers = [f"T{number:03}" for number in range(arguments.champions)]
+    with tempfile.TemporaryDirectory() as folder:
+        stage = Stage(Path(folder))
+        stage.fill(tickers)
+        for part in (
+            partial(cold, stage, 2 * arguments.rounds),
+            partial(warm, stage, arguments.seconds, arguments.rounds),
+            partial(size, stage, tickers),
+            partial(batch, stage, tickers[:BATCH], arguments.rounds),
+        ):
+            print("\n".join([*part(), ""]), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
