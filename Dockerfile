@@ -64,7 +64,7 @@ LABEL org.opencontainers.image.title="stock-forecasting-serve" \
       org.opencontainers.image.description="Stock price forecasts over HTTP"
 COPY --from=serve-venv /opt/venv /opt/venv
 COPY app.py answers.py desk.py work_queue.py forecast_cache.py readiness.py standings.py \
-     champions.py cautions.py novelty.py serving.py bases.py inference.py forecast_log.py \
+     champions.py cautions.py novelty.py served.py serving.py bases.py inference.py forecast_log.py \
      model_store.py recipes.py bands.py panel.py significance.py \
      data_pipeline.py generate_synthetic_data.py figures.py features.py calendars.py config.py ./
 COPY contracts/ contracts/
@@ -112,7 +112,7 @@ COPY train.py bundling.py base_training.py fitting.py evaluation.py referee.py v
      registry_commands.py succession.py significance.py \
      forecast_log.py training_queue.py retraining.py leasing.py \
      baseline_arima.py model.py recipes.py registry.py metrics.py figures.py \
-     serving.py novelty.py bases.py inference.py model_store.py bands.py panel.py \
+     serving.py served.py novelty.py bases.py inference.py model_store.py bands.py panel.py \
      data_pipeline.py generate_synthetic_data.py features.py calendars.py config.py ./
 COPY contracts/ contracts/
 COPY records/ records/
@@ -134,7 +134,7 @@ COPY --from=monitor-venv /opt/venv /opt/venv
 COPY watch.py rounds.py retraining.py leasing.py registry_commands.py succession.py registry.py \
      evaluation.py fitting.py forecasters.py walk_scores.py referee.py \
      metrics.py baseline_arima.py model.py \
-     drift_monitor.py drift.py serving.py novelty.py bases.py inference.py forecast_log.py \
+     drift_monitor.py drift.py serving.py served.py novelty.py bases.py inference.py forecast_log.py \
      model_store.py recipes.py bands.py panel.py significance.py \
      data_pipeline.py generate_synthetic_data.py figures.py features.py calendars.py config.py ./
 COPY contracts/ contracts/

@@ -29,15 +29,13 @@ def forecast_answer(forecast: Forecast) -> dict[str, Any]:
     Raises:
         ValueError: a number is NaN or infinite, which JSON cannot carry.
     """
-    bands = [side for band in forecast.bands.values() for side in (band.lower, band.upper)]
     raw, smooth, prices, smooth_prices, *sides = _numbers(
         [
             *(forecast.normalised, forecast.smoothed_normalised),
             *(forecast.prices, forecast.smoothed_prices),
-            *bands,
+            *(side for band in forecast.bands.values() for side in (band.lower, band.upper)),
         ]
     )
-    lower, upper = sides[::2], sides[1::2]
     return {
         "ticker": forecast.ticker,
         "prediction_steps": len(forecast.dates),
@@ -55,8 +53,8 @@ def forecast_answer(forecast: Forecast) -> dict[str, Any]:
         "prices": prices,
         "smoothed_prices": smooth_prices,
         "intervals": {
-            level: {"lower": low, "upper": high}
-            for level, low, high in zip(forecast.bands, lower, upper, strict=True)
+            level: {"lower": lower, "upper": upper}
+            for level, lower, upper in zip(forecast.bands, sides[::2], sides[1::2], strict=True)
         },
         "data": _data(forecast.provenance),
         "model": _model(forecast.model),

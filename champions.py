@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from contracts import BadBundle
 from inference import Network, TrainedModel
 from model_store import NETWORK, ModelStore, Published
-from serving import Served
+from served import Served
 
 log = logging.getLogger(__name__)
 

@@ -34,7 +34,7 @@ from contracts import (
     parse_ticker,
 )
 from generate_synthetic_data import Wish
-from prices import processed
+from prices import glance, processed
 from prices.cache import Shelf, Stored
 from prices.checking import inspect
 from prices.command_line import parsed, summary, table
@@ -228,7 +228,7 @@ def mark_of(ticker: str, settings: Settings) -> tuple[object, ...]:
     A handful of file dates and the last session that has ended; no file is read.
     """
     shelves = (real_shelf(settings), synthetic_shelf(settings))
-    return (today(ticker, settings), *(shelf.mark(ticker) for shelf in shelves))
+    return (today(ticker, settings), *(glance.mark(shelf, ticker) for shelf in shelves))
 
 
 def described(ticker: str, settings: Settings) -> Provenance | None:
@@ -236,7 +236,7 @@ def described(ticker: str, settings: Settings) -> Provenance | None:
 
     Not judged stale, and never of bars of which STOCK_AS_OF hides some.
     """
-    found = real_shelf(settings).described(ticker)
+    found = glance.described(real_shelf(settings), ticker)
     if found is None or (settings.as_of is not None and found.last_session > settings.as_of):
         return None
     return found

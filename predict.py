@@ -27,7 +27,8 @@ from desk import ForecastDesk
 from features import exponential_average, normalise, trailing_bounds
 from inference import Network, TrainedModel
 from model_store import NETWORK, ModelStore, read_card
-from serving import Served, make_forecast
+from served import Served
+from serving import make_forecast
 
 
 class StockPredictor:

@@ -25,7 +25,8 @@ from leasing import worker_name
 from model_store import NETWORK, ModelStore, Published
 from registry import Registry
 from retraining import Policy, Standing, reason_to_train
-from serving import Served, make_forecast
+from served import Served
+from serving import make_forecast
 
 log = logging.getLogger(__name__)
 

@@ -22,7 +22,8 @@ from config import Settings
 from contracts import ForecastingError, NoChampion, Prices, SourceUnavailable, UnknownTicker
 from data_pipeline import StockDataPipeline, mark_of, today
 from recipes import find_recipe
-from serving import Served, View, check_match, view
+from served import Served, View, view
+from serving import check_match
 
 log = logging.getLogger(__name__)
 
@@ -120,17 +121,17 @@ class Standings:
         self._scout.shutdown(wait=False, cancel_futures=True)
 
     def _send(self, ticker: str, place: _Place) -> None:
-        def look() -> None:
-            try:
-                self.of(ticker)
-            except ForecastingError as error:  # whoever asks next is told
-                log.info("standing_lost ticker=%s reason=%r", ticker, str(error))
-            finally:
-                place.sent = False
-
         try:
-            self._scout.submit(look)
+            self._scout.submit(self._look_beside, ticker, place)
         except RuntimeError:  # closing
+            place.sent = False
+
+    def _look_beside(self, ticker: str, place: _Place) -> None:
+        try:
+            self.of(ticker)
+        except ForecastingError as error:  # whoever asks next is told
+            log.info("standing_lost ticker=%s reason=%r", ticker, str(error))
+        finally:
             place.sent = False
 
     def _look(self, ticker: str, place: _Place) -> None:

@@ -151,39 +151,6 @@ class Shelf:
             log.warning("cache_bad path=%s reason=%r", self.csv_path(ticker), why)
             return None
 
-    def described(self, ticker: str) -> Provenance | None:
-        """What the sidecar says of the bars that lie here, without reading a bar of them.
-
-        None where there are no bars, or none that it describes: `get` tells those apart.
-        """
-        try:
-            digest = sha256_of(self.csv_path(ticker).read_bytes())
-        except OSError:
-            return None
-        sidecar = _read_json(self.sidecar_path(ticker))
-        entry = sidecar if sidecar.get("sha256") == digest else sidecar.get("previous")
-        if (label := _label_of(digest, sidecar)) is None or not isinstance(entry, dict):
-            return None
-        try:
-            return Provenance(
-                source=label.source,
-                adjustment=label.adjustment,
-                fetched_at=label.fetched_at,
-                first_session=date.fromisoformat(entry["first_session"]),
-                last_session=date.fromisoformat(entry["last_session"]),
-                rows=int(entry["rows"]),
-                sha256=digest,
-                findings=label.report.counts,
-            )
-        except (KeyError, TypeError, ValueError):
-            return None
-
-    def mark(self, ticker: str) -> tuple[tuple[int, int, int] | None, ...]:
-        """Differs from what it was whenever the ticker's files have been replaced or changed."""
-        csv = self.csv_path(ticker)
-        files = (csv, csv.with_suffix(".json"), csv.with_suffix(".quarantine.json"))
-        return tuple(_stamp(file) for file in files)
-
     def put(self, ticker: str, bars: pd.DataFrame, label: Label) -> Stored:
         """Replace the ticker's bars; the caller holds the lock.
 
@@ -217,8 +184,8 @@ class Shelf:
                 return None
             except OSError as error:
                 raise SourceUnavailable(f"{path} cannot be read: {error}") from error
-            sidecar = _read_json(self.sidecar_path(ticker))
-            if (label := _label_of(sha256_of(data), sidecar)) is not None:
+            sidecar = read_sidecar(self.sidecar_path(ticker))
+            if (label := label_of(sha256_of(data), sidecar)) is not None:
                 return Stored(_parsed(data).copy(), label, data)
         return self._adopted(ticker, data, sidecar)
 
@@ -262,15 +229,7 @@ def _judged(data: bytes, ticker: str, name: str, day: date) -> tuple[Checked, Ad
     return check_bars(table.bars, name, market, table.findings), table.adjustment
 
 
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    try:
-        facts = path.stat()
-    except OSError:
-        return None
-    return facts.st_mtime_ns, facts.st_ino, facts.st_size
-
-
-def _read_json(path: Path) -> dict[str, Any]:
+def read_sidecar(path: Path) -> dict[str, Any]:
     """The sidecar's content; empty where it is missing or damaged."""
     try:
         content = json.loads(path.read_bytes())
@@ -279,7 +238,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _label_of(sha256: str, sidecar: Mapping[str, Any]) -> Label | None:
+def label_of(sha256: str, sidecar: Mapping[str, Any]) -> Label | None:
     """How the sidecar describes these bytes, or None where it does not."""
     for entry in (sidecar, sidecar.get("previous")):
         if not isinstance(entry, dict) or entry.get("sha256") != sha256:

@@ -49,12 +49,12 @@ MAY_IMPORT = {
     "forecast_log": WORDS | {"records"},
     "novelty": WORDS,
     "cautions": WORDS | {"novelty"},
-    "serving": WORDS
-    | {"bands", "calendars", "features", "novelty"}
-    | {"data_pipeline", "inference", "model_store", "bases"},
-    "champions": WORDS | {"inference", "model_store", "serving"},
+    "served": WORDS | {"features", "novelty", "data_pipeline", "inference", "bases"},
+    "serving": WORDS | {"bands", "calendars", "features", "model_store", "served"},
+    "champions": WORDS | {"inference", "model_store", "served"},
     "standings": WORDS
-    | {"config", "recipes", "cautions", "data_pipeline", "bases", "champions", "serving"},
+    | {"config", "recipes", "cautions", "data_pipeline", "bases", "champions", "served"}
+    | {"serving"},
     "readiness": WORDS | {"config", "data_pipeline", "model_store", "champions", "serving"},
     "forecast_cache": WORDS,
     "work_queue": WORDS | {"forecast_cache"},
@@ -62,7 +62,7 @@ MAY_IMPORT = {
     | {"config", "answers", "data_pipeline", "model_store", "forecast_log", "serving"}
     | {"champions", "standings", "readiness", "forecast_cache"},
     "predict": WORDS
-    | {"config", "answers", "features", "serving", "desk"}
+    | {"config", "answers", "features", "served", "serving", "desk"}
     | {"data_pipeline", "inference", "model_store"},
     "fitting": WORDS | {"features", "panel", "bands", "recipes", "model", "bases"},
     "base_training": WORDS
@@ -108,7 +108,7 @@ MAY_IMPORT = {
     "training_queue": WORDS | {"forecast_log", "leasing"},
     "rounds": WORDS
     | {"config", "calendars", "data_pipeline", "drift_monitor", "evaluation", "forecast_log"}
-    | {"inference", "model_store", "registry", "retraining", "serving", "leasing"},
+    | {"inference", "model_store", "registry", "retraining", "served", "serving", "leasing"},
     "watch": WORDS
     | {"config", "calendars", "forecast_log", "registry_commands", "rounds", "leasing"},
     "simulation_scores": WORDS

@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date
+from email.message import Message
 
 import pytest
 from project import Project
@@ -63,9 +64,13 @@ def get(url: str, **headers: str) -> tuple[int, bytes, dict[str, str]]:
     request = urllib.request.Request(url, headers=headers)
     try:
         with urllib.request.urlopen(request, timeout=30) as said:
-            return said.status, said.read(), dict(said.headers)
+            return said.status, said.read(), lowered(said.headers)
     except urllib.error.HTTPError as error:
-        return error.code, error.read(), dict(error.headers)
+        return error.code, error.read(), lowered(error.headers)
+
+
+def lowered(headers: Message) -> dict[str, str]:
+    return {name.lower(): text for name, text in headers.items()}
 
 
 def version(url: str) -> str:
@@ -160,13 +165,13 @@ def test_a_half_written_version_is_refused_reported_and_the_old_one_serves(api, 
 
 def test_whoever_holds_the_answer_is_told_so(api):
     status, body, headers = get(api + PATH)
-    assert (status, headers["Cache-Control"]) == (200, "private, max-age=5")
-    tag = headers["ETag"]
+    assert (status, headers["cache-control"]) == (200, "private, max-age=5")
+    tag = headers["etag"]
     for held in (tag, f'"other", W/{tag}', "*"):
         status, nothing, headers = get(api + PATH, **{"If-None-Match": held})
-        assert (status, nothing, headers["ETag"]) == (304, b"", tag)
+        assert (status, nothing, headers["etag"]) == (304, b"", tag)
     assert get(api + PATH, **{"If-None-Match": '"other"'})[:2] == (200, body)
-    assert get(f"{api}/predict?ticker=AAPL&steps=29")[2]["ETag"] != tag
+    assert get(f"{api}/predict?ticker=AAPL&steps=29")[2]["etag"] != tag
 
 
 @pytest.mark.parametrize(

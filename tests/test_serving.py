@@ -28,7 +28,8 @@ from model import LSTMStockModel
 from model_store import CARD, NETWORK, TEMPLATES, WEIGHTS, ModelStore, card_json
 from panel import WARM_UP, inputs_of_levels
 from recipes import RECIPES, find_recipe
-from serving import Served, make_forecast, make_probability
+from served import Served
+from serving import make_forecast, make_probability
 
 TINY = {"lstm_units_1": 4, "lstm_units_2": 4, "dense_units": 4}
 RECIPE = replace(find_recipe("panel", TINY), base_epochs=1, base_least_updates=2)
