@@ -192,6 +192,11 @@ class ForecastDesk:
         """(hits, misses) of the answers kept."""
         return self._cache.counts()
 
+    def written(self) -> tuple[int, int, int]:
+        """Served forecasts (written, waiting to be, lost) since the start."""
+        promises = self._promises
+        return (promises.written, promises.pending, promises.lost) if promises else (0, 0, 0)
+
     def close(self) -> None:
         """Give the database connections back; a download that hangs is not waited for."""
         self._refresher.close()

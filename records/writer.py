@@ -43,6 +43,7 @@ class ForecastWriter:
         self._thread: threading.Thread | None = None
         self._deadline = float("inf")
         self._complained = float("-inf")
+        self.written = 0
         self.lost = 0  # forecasts that will never be written
 
     @property
@@ -144,6 +145,7 @@ class ForecastWriter:
     def _write(self, batch: Sequence[Serving]) -> None:
         with self._database.writing() as connection:
             write(connection, batch)
+        self.written += len(batch)
 
     def _lose(self, count: int, reason: str) -> None:
         self.lost += count

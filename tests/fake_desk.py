@@ -520,6 +520,9 @@ class FakeDesk:
     def cache_counts(self) -> tuple[int, int]:
         return len(self.asked), 2
 
+    def written(self) -> tuple[int, int, int]:
+        return 5, 1, 0
+
     def close(self) -> None:
         self.closed = True
 

@@ -7,7 +7,9 @@ from fake_desk import FakeDesk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
+from starlette.testclient import TestClient
 
+from app import create_app
 from config import Settings
 from web.guard import Crowd
 from web.metrics import Metrics
@@ -93,6 +95,8 @@ def test_ages_and_alarms_are_told_by_ticker(service):
     assert seen["stock_data_age_sessions", "MSFT"] == 1
     assert (seen["stock_drift_alarm", "AAPL"], seen["stock_drift_alarm", "MSFT"]) == (1, 0)
     assert seen["stock_forecast_cache_total", "miss"] == 2
+    assert seen[("stock_forecasts_written_total",)] == 5
+    assert (seen[("stock_forecasts_pending",)], seen[("stock_forecasts_lost_total",)]) == (1, 0)
 
 
 def test_the_scrape_sees_itself_in_flight(service):
@@ -130,3 +134,10 @@ def test_two_services_in_one_process_count_apart(service):
 @pytest.mark.parametrize("name", ["process_resident_memory_bytes", "process_open_fds"])
 def test_the_process_tells_its_size(service, name):
     assert scraped(service())[(name,)] > 0
+
+
+def test_the_real_desk_tells_what_was_written_and_cached(settings):
+    with TestClient(create_app(), "http://test") as client:
+        seen = scraped(client)
+    assert seen[("stock_forecasts_written_total",)] == 0
+    assert seen["stock_forecast_cache_total", "hit"] == 0

@@ -43,15 +43,6 @@ class GaugeRow:
     drift_alarm: bool | None  # None: never checked
 
 
-@dataclass(frozen=True, slots=True)
-class WrittenForecasts:
-    """What became of the forecasts that were to be written down."""
-
-    written: int
-    pending: int
-    lost: int
-
-
 class GaugeLike(Protocol):
     """A row as whoever fills it writes it."""
 
@@ -69,6 +60,7 @@ class Gauges(Protocol):
 
     def gauges(self) -> Mapping[str, GaugeLike]: ...
     def cache_counts(self) -> tuple[int, int]: ...
+    def written(self) -> tuple[int, int, int]: ...
 
 
 class Metrics(Collector):
@@ -151,18 +143,17 @@ def _by(name: str, told: str, label: str, counts: Mapping[str, int]) -> Metric:
 
 def _of_desk(desk: object) -> Iterator[Metric]:
     """Ages and counts. A desk that fails costs its own rows, never the scrape."""
-    if isinstance(desk, Gauges):
-        try:
-            rows, (hits, misses) = desk.gauges(), desk.cache_counts()
-        except Exception:
-            logger.exception("metrics=desk_failed")
-            return
-        yield from _ages(rows)
-        counts = {"hit": hits, "miss": misses}
-        yield _by("stock_forecast_cache", "Forecasts looked up in the cache", "outcome", counts)
-    written = getattr(desk, "written", None)
-    if callable(written):
-        yield from _of_log(written())
+    if not isinstance(desk, Gauges):
+        return
+    try:
+        rows, (hits, misses), written = desk.gauges(), desk.cache_counts(), desk.written()
+    except Exception:
+        logger.exception("metrics=desk_failed")
+        return
+    yield from _ages(rows)
+    counts = {"hit": hits, "miss": misses}
+    yield _by("stock_forecast_cache", "Forecasts looked up in the cache", "outcome", counts)
+    yield from _of_log(*written)
 
 
 def _ages(rows: Mapping[str, GaugeLike]) -> Iterator[Metric]:
@@ -182,14 +173,15 @@ def _ages(rows: Mapping[str, GaugeLike]) -> Iterator[Metric]:
         yield family
 
 
-def _of_log(counts: WrittenForecasts) -> Iterator[Metric]:
-    for name, text, value in (
-        ("stock_forecasts_written", "Served forecasts written to the database", counts.written),
-        ("stock_forecasts_lost", "Served forecasts that could not be written", counts.lost),
-    ):
-        yield CounterMetricFamily(name, text, value=value)
+def _of_log(written: int, pending: int, lost: int) -> Iterator[Metric]:
+    yield CounterMetricFamily(
+        "stock_forecasts_written", "Served forecasts written to the database", value=written
+    )
+    yield CounterMetricFamily(
+        "stock_forecasts_lost", "Served forecasts that could not be written", value=lost
+    )
     yield GaugeMetricFamily(
-        "stock_forecasts_pending", "Served forecasts not yet written", value=counts.pending
+        "stock_forecasts_pending", "Served forecasts not yet written", value=pending
     )
 
 
