@@ -10,18 +10,30 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from contracts import Event, NoDriftCheck, NoScores, ServiceUnavailable, TrackingUnavailable
+from contracts import (
+    Event,
+    NoDriftCheck,
+    NoScores,
+    ServiceUnavailable,
+    TrackingUnavailable,
+    UnknownReport,
+)
 from schemas import (
+    CheckAskedOut,
     CompareOut,
     CorrelationsOut,
+    DriftHistoryOut,
     DriftOut,
+    DriftsOut,
     ForecastOut,
     InfoOut,
     ModelOut,
+    PerformanceOut,
     PricesOut,
     ProbabilityOut,
     ProblemOut,
     ReadyOut,
+    ReportsOut,
     RunHistoryOut,
     RunsOut,
     ScoresOut,
@@ -150,6 +162,40 @@ class ForecastClient:
             raise NoDriftCheck(ticker)
         return _read(response, DriftOut)
 
+    def drifts(self) -> DriftsOut:
+        """The newest check of every ticker, alarms first."""
+        return _read(self._get("/drift"), DriftsOut)
+
+    def drift_history(self, ticker: str, limit: int = 30) -> DriftHistoryOut:
+        """Past checks of a ticker, the newest first."""
+        path = f"/drift/{quote(ticker, safe='')}/history?{_given(limit=limit)}"
+        return _read(self._get(path), DriftHistoryOut)
+
+    def ask_check(self, ticker: str) -> CheckAskedOut:
+        """Ask the monitor for a drift check."""
+        return _read(self._ask("POST", f"/drift/{quote(ticker, safe='')}"), CheckAskedOut)
+
+    def reports(self) -> ReportsOut:
+        """The pages that the newest checks left."""
+        return _read(self._get("/reports"), ReportsOut)
+
+    def report(self, name: str) -> bytes:
+        """One of them, as HTML.
+
+        Raises:
+            UnknownReport: it is gone.
+        """
+        response = self._get(f"/reports/{quote(name, safe='')}")
+        if _is_problem(response, UnknownReport.code):
+            raise UnknownReport
+        if problem := _problem_in(response):
+            raise ServiceUnavailable(problem.detail)
+        return response.content
+
+    def performance(self, ticker: str) -> PerformanceOut:
+        """How served forecasts of a ticker turned out."""
+        return _read(self._get(f"/performance/{quote(ticker, safe='')}"), PerformanceOut)
+
     def ready(self) -> dict[str, str | None]:
         """By configured ticker, why it cannot answer; None when it can."""
         response = self._get("/ready")
@@ -159,8 +205,11 @@ class ForecastClient:
         return _read(response, ReadyOut).tickers
 
     def _get(self, path: str) -> httpx.Response:
+        return self._ask("GET", path)
+
+    def _ask(self, method: str, path: str) -> httpx.Response:
         try:
-            return self._http.get(self.base_url + path)
+            return self._http.request(method, self.base_url + path)
         except httpx.TimeoutException as error:
             raise ServiceUnavailable(
                 f"The forecast service at {self.base_url} did not answer in time; try again"

@@ -13,6 +13,7 @@ from contracts import (
     ForecastingError,
     NoChampion,
     NoScores,
+    Performance,
     Prices,
     SourceUnavailable,
     UnknownTicker,
@@ -22,14 +23,20 @@ from data_pipeline import StockDataPipeline, resting_sources
 from forecast_log import ForecastLog
 from model_store import ModelStore, Published, read_walk
 from pages.history import correlations, last_bars, side_by_side
+from pages.reports import ReportFolder
 from pages.runs import TrackingServer
 from pages.state import Check, ServiceStates
 from schemas import (
+    CheckAskedOut,
     CompareOut,
     CorrelationsOut,
     DataOut,
+    DriftHistoryOut,
+    DriftOut,
+    DriftsOut,
     InfoOut,
     PricesOut,
+    ReportsOut,
     RunHistoryOut,
     RunsOut,
     ScoresOut,
@@ -53,6 +60,7 @@ class Pages:
         self._store = ModelStore(settings.models_dir)
         self._log = ForecastLog(settings.database_url)
         sources = {name: partial(self._source, name) for name in resting_sources(settings)}
+        self._reports = ReportFolder(settings.reports_dir)
         self._tracking = TrackingServer(
             settings.mlflow_api_url or settings.mlflow_url, settings.mlflow_url
         )
@@ -113,8 +121,8 @@ class Pages:
         """
         ticker = parse_ticker(ticker)
         found = self._tracking.runs(ticker, recipe, before, limit)
-        if found.url is None and ticker not in self._known():
-            raise UnknownTicker(ticker)
+        if found.url is None:
+            self._refuse_strangers(ticker)
         made = self._run_of_champion(ticker)
         shown = [run.model_copy(update={"champion": run.run_id == made}) for run in found.runs]
         return found.model_copy(update={"runs": shown})
@@ -127,6 +135,63 @@ class Pages:
             TrackingUnavailable: the tracking server is away.
         """
         return self._tracking.history(parse_ticker(ticker), run_id)
+
+    def performance(self, ticker: str) -> Performance:
+        """How served forecasts of a ticker turned out.
+
+        Raises:
+            UnknownTicker: nothing was ever promised, and nobody knows it.
+            LogUnavailable: the database is away.
+        """
+        ticker = parse_ticker(ticker)
+        found = self._log.performance(ticker)
+        if not found.promises:
+            self._refuse_strangers(ticker)
+        return found
+
+    def drifts(self) -> DriftsOut:
+        """The newest check of every ticker, alarms first."""
+        found = {ticker: self._log.latest_verdict(ticker) for ticker in self._known()}
+        checks = [DriftOut.of(verdict) for verdict in found.values() if verdict]
+        return DriftsOut(
+            checks=sorted(checks, key=lambda check: not check.alarm),
+            unchecked=[ticker for ticker, verdict in found.items() if verdict is None],
+        )
+
+    def drift_history(self, ticker: str, limit: int) -> DriftHistoryOut:
+        """Past checks of a ticker, the newest first.
+
+        Raises:
+            UnknownTicker: never checked, and nobody knows it.
+        """
+        ticker = parse_ticker(ticker)
+        if not (verdicts := self._log.verdicts(ticker, limit)):
+            self._refuse_strangers(ticker)
+        return DriftHistoryOut(ticker=ticker, checks=[DriftOut.of(one) for one in verdicts])
+
+    def ask_check(self, ticker: str) -> CheckAskedOut:
+        """Queue a drift check for the monitor.
+
+        Raises:
+            UnknownTicker: neither configured nor served.
+        """
+        ticker = parse_ticker(ticker)
+        self._refuse_strangers(ticker)
+        said = f"the monitor makes it when it is next awake; /drift/{ticker} shows it then"
+        return CheckAskedOut(ticker=ticker, request=self._log.ask_check(ticker), detail=said)
+
+    def reports(self) -> ReportsOut:
+        """The pages that the newest checks left."""
+        newest = [self._log.latest_verdict(ticker) for ticker in self._known()]
+        return ReportsOut(reports=self._reports.listed(one for one in newest if one))
+
+    def report(self, name: str) -> bytes:
+        """One of them, as HTML.
+
+        Raises:
+            UnknownReport: there is none of that name.
+        """
+        return self._reports.read(name)
 
     def info(self, name: str, version: str, disclaimer: str) -> InfoOut:
         """Settings in use without places and secrets, what there is by ticker, what answers."""
@@ -147,6 +212,10 @@ class Pages:
 
     def _known(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys((*self.settings.tickers, *self._store.tickers())))
+
+    def _refuse_strangers(self, ticker: str) -> None:
+        if ticker not in self._known():
+            raise UnknownTicker(ticker)
 
     def _run_of_champion(self, ticker: str) -> str | None:
         try:

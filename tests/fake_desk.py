@@ -30,11 +30,14 @@ from contracts import (
     FeatureDrift,
     Forecast,
     ForecastingError,
+    LiveScores,
     ModelCard,
     ModelIdentity,
     NoChampion,
     NoDriftCheck,
     NoScores,
+    Performance,
+    PerformanceRow,
     Prices,
     Probability,
     Provenance,
@@ -43,18 +46,25 @@ from contracts import (
     Span,
     StepScore,
     TrackingUnavailable,
+    UnknownReport,
     UnknownRun,
     UnknownTicker,
     WalkForward,
 )
 from pages.history import correlations, last_bars, side_by_side
 from schemas import (
+    CheckAskedOut,
     CompareOut,
     CorrelationsOut,
     CurveOut,
     DataOut,
+    DriftHistoryOut,
+    DriftOut,
+    DriftsOut,
     InfoOut,
     PricesOut,
+    ReportOut,
+    ReportsOut,
     RunHistoryOut,
     RunOut,
     RunsOut,
@@ -65,6 +75,8 @@ from schemas import (
 from web.metrics import GaugeRow
 
 AS_OF = date(2025, 12, 31)
+REPORT = "AAPL_data_drift_20260118.html"
+PAGE = b"<!DOCTYPE html><title>Data drift</title><p>1068 reference rows, 60 current ones</p>"
 RUN_ID = "9c1185a5c5e9fc54612808977ee8f548"
 BUNDLE = "AAPL_lstm_20260117_225254"
 TRAINED_AT = datetime(2026, 1, 17, 22, 52, 54, tzinfo=UTC)
@@ -236,7 +248,7 @@ def make_drift(ticker: str = "AAPL") -> DriftVerdict:
         rmse_ratio_current=3.4,
         model_version="3",
         data_source="file",
-        reports=("AAPL_data_drift_20260118.html",),
+        reports=(REPORT,),
     )
 
 
@@ -345,6 +357,44 @@ def make_info(known: Sequence[str], data: Provenance = FILE) -> InfoOut:
     )
 
 
+def make_performance(ticker: str = "AAPL") -> Performance:
+    """Forty settled steps of one version: a little worse than the last close."""
+    ours = LiveScores(
+        rmse=2.7, mae=2.1, direction=0.55, coverage_80=0.8, coverage_95=0.95, crps=1.5
+    )
+    close = LiveScores(
+        rmse=2.6, mae=2.0, direction=0.56, coverage_80=None, coverage_95=None, crps=2.0
+    )
+    row = PerformanceRow(
+        version="3",
+        mode="recursive",
+        cold_start=False,
+        synthetic=False,
+        adjustment="split",
+        step=1,
+        n=40,
+        first=date(2025, 11, 3),
+        last=AS_OF,
+        model=ours,
+        last_close=close,
+        rmse_ratio=1.04,
+        crps_ratio=0.97,
+        p_value=0.4,
+    )
+    return Performance(
+        ticker=ticker,
+        currency="USD",
+        promises=41,
+        settled=80,
+        waiting=30,
+        unscaled=0,
+        revised=1,
+        through=AS_OF,
+        settled_at=datetime(2026, 1, 1, 6, 0, tzinfo=UTC),
+        rows=(row, replace(row, step=None, n=80)),
+    )
+
+
 def make_runs(ticker: str = "AAPL") -> RunsOut:
     """The champion's run and one of another recipe that failed."""
     ours = RunOut(
@@ -384,6 +434,7 @@ class FakePages:
     source: Provenance = FILE
     scored: bool = True
     tracked: bool = True
+    asked_checks: list[str] = field(default_factory=list)
     closed: bool = False
 
     def prices(self, ticker: str, last: int, index: float | None) -> PricesOut:
@@ -424,6 +475,44 @@ class FakePages:
             raise UnknownRun(ticker, run_id)
         losses = CurveOut(epochs=[0, 1, 2], values=[0.031, 0.027, 0.026])
         return RunHistoryOut(ticker=ticker, run_id=run_id, curves={"val_loss": losses})
+
+    def performance(self, ticker: str) -> Performance:
+        self._look_up(ticker)
+        return make_performance(ticker)
+
+    def drifts(self) -> DriftsOut:
+        checks = [DriftOut.of(make_drift(self.known[0]))]
+        return DriftsOut(checks=checks, unchecked=list(self.known[1:]))
+
+    def drift_history(self, ticker: str, limit: int) -> DriftHistoryOut:
+        self._look_up(ticker)
+        checks = [DriftOut.of(make_drift(ticker)) for _ in range(min(limit, 3))]
+        return DriftHistoryOut(ticker=ticker, checks=checks)
+
+    def ask_check(self, ticker: str) -> CheckAskedOut:
+        self._look_up(ticker)
+        self.asked_checks.append(ticker)
+        return CheckAskedOut(ticker=ticker, request=12, detail="it waits for the monitor")
+
+    def reports(self) -> ReportsOut:
+        verdict = make_drift(self.known[0])
+        report = ReportOut(
+            name=REPORT,
+            url=f"/reports/{REPORT}",
+            ticker=verdict.ticker,
+            checked_at=verdict.checked_at,
+            as_of=verdict.as_of,
+            alarm=verdict.alarm,
+            reference_rows=verdict.reference_rows,
+            current_rows=verdict.current_rows,
+            bytes=len(PAGE),
+        )
+        return ReportsOut(reports=[report])
+
+    def report(self, name: str) -> bytes:
+        if name != REPORT:
+            raise UnknownReport
+        return PAGE
 
     def info(self, name: str, version: str, disclaimer: str) -> InfoOut:
         return make_info(self.known, self.source)

@@ -5,18 +5,23 @@ from __future__ import annotations
 import httpx
 import pytest
 from fake_desk import (
+    PAGE,
+    REPORT,
+    RUN_ID,
     FakePages,
     make_champion,
     make_drift,
     make_forecast,
     make_info,
+    make_performance,
     make_probability,
+    make_runs,
 )
 
 from answers import forecast_answer, probability_answer
 from api_client import ForecastClient, forecast_path, probability_path, wire
-from contracts import NoDriftCheck, NoScores, ServiceUnavailable
-from schemas import DriftOut, ForecastOut, ModelOut, ProbabilityOut
+from contracts import NoDriftCheck, NoScores, ServiceUnavailable, TrackingUnavailable, UnknownReport
+from schemas import DriftOut, ForecastOut, ModelOut, PerformanceOut, ProbabilityOut
 
 BASE = "http://service:8000"
 
@@ -44,6 +49,13 @@ CALLS = {
     "scores": lambda client: client.scores("AAPL"),
     "correlations": lambda client: client.correlations(["AAPL", "MSFT"], 60),
     "info": lambda client: client.info(),
+    "runs": lambda client: client.runs("AAPL", "panel", 1700000000000, 5),
+    "run_history": lambda client: client.run_history("AAPL", RUN_ID),
+    "performance": lambda client: client.performance("AAPL"),
+    "drifts": lambda client: client.drifts(),
+    "drift_history": lambda client: client.drift_history("AAPL", 2),
+    "ask_check": lambda client: client.ask_check("AAPL"),
+    "reports": lambda client: client.reports(),
 }
 every_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 
@@ -141,6 +153,16 @@ ANSWERS = {
         "/correlations?tickers=AAPL%2CMSFT&last=60",
     ),
     "info": (make_info(("AAPL",)), "/info"),
+    "runs": (
+        make_runs(),
+        "/runs/AAPL?recipe=panel&before=1700000000000&limit=5",
+    ),
+    "run_history": (PAGES.run_history("AAPL", RUN_ID), f"/runs/AAPL/{RUN_ID}/history"),
+    "performance": (PerformanceOut.of(make_performance()), "/performance/AAPL"),
+    "drifts": (PAGES.drifts(), "/drift"),
+    "drift_history": (PAGES.drift_history("AAPL", 2), "/drift/AAPL/history?limit=2"),
+    "ask_check": (PAGES.ask_check("AAPL"), "/drift/AAPL"),
+    "reports": (PAGES.reports(), "/reports"),
 }
 
 
@@ -166,6 +188,32 @@ def test_prices_as_they_are_ask_for_no_index():
 def test_a_model_without_a_table_is_its_own_error():
     with pytest.raises(NoScores):
         client_for(problem(404, "no_scores", "none")).scores("AAPL")
+
+
+@pytest.mark.parametrize("call", ["runs", "run_history"])
+def test_a_tracking_server_that_is_away_is_its_own_error(call):
+    away = problem(503, "tracking_unavailable", "try again later")
+    with pytest.raises(TrackingUnavailable, match="try again"):
+        CALLS[call](client_for(away))
+
+
+def test_asking_for_a_check_is_a_post():
+    def answer(request: httpx.Request) -> httpx.Response:
+        assert request.method == "POST"
+        return httpx.Response(202, content=PAGES.ask_check("AAPL").model_dump_json())
+
+    assert client_for(answer).ask_check("AAPL").status == "queued"
+
+
+def test_a_report_arrives_byte_by_byte():
+    assert client_for(httpx.Response(200, content=PAGE)).report(REPORT) == PAGE
+
+
+def test_a_report_that_is_gone_is_its_own_error():
+    with pytest.raises(UnknownReport):
+        client_for(problem(404, "unknown_report", "gone")).report(REPORT)
+    with pytest.raises(ServiceUnavailable, match="not now"):
+        client_for(problem(503, "log_unavailable", "not now")).report(REPORT)
 
 
 def test_tickers_keep_their_order():

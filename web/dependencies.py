@@ -8,14 +8,27 @@ from typing import Annotated, Protocol, TypeVar
 
 from fastapi import Depends, Path, Query, Request
 
-from contracts import Answer, Champion, DriftVerdict, Event, Forecast, ForecastingError, Probability
+from contracts import (
+    Answer,
+    Champion,
+    DriftVerdict,
+    Event,
+    Forecast,
+    ForecastingError,
+    Performance,
+    Probability,
+)
 from schemas import (
     MAX_STEPS,
     STEPS_HELP,
+    CheckAskedOut,
     CompareOut,
     CorrelationsOut,
+    DriftHistoryOut,
+    DriftsOut,
     InfoOut,
     PricesOut,
+    ReportsOut,
     RunHistoryOut,
     RunsOut,
     ScoresOut,
@@ -54,6 +67,12 @@ class Pages(Protocol):
     def scores(self, ticker: str) -> ScoresOut: ...
     def runs(self, ticker: str, recipe: str | None, before: int | None, limit: int) -> RunsOut: ...
     def run_history(self, ticker: str, run_id: str) -> RunHistoryOut: ...
+    def performance(self, ticker: str) -> Performance: ...
+    def drifts(self) -> DriftsOut: ...
+    def drift_history(self, ticker: str, limit: int) -> DriftHistoryOut: ...
+    def ask_check(self, ticker: str) -> CheckAskedOut: ...
+    def reports(self) -> ReportsOut: ...
+    def report(self, name: str) -> bytes: ...
     def info(self, name: str, version: str, disclaimer: str) -> InfoOut: ...
     def close(self) -> None: ...
 

@@ -1,0 +1,131 @@
+"""Bodies about many drift checks, what asks for one, and the reports they left."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.config import JsonDict
+
+from schemas.common import Out
+from schemas.watching import DriftOut
+
+# a file name, never a path: a symbol, what it is about, `.html`
+REPORT_PATTERN = r"^\^?[A-Za-z0-9.=\-]{1,30}_[a-z0-9_]{1,60}\.html$"
+DRIFT_EXAMPLE: JsonDict = {
+    "ticker": "AAPL",
+    "checked_at": "2026-01-18T06:00:00Z",
+    "as_of": "2025-12-31",
+    "alarm": True,
+    "summary": "The daily range of AAPL has widened since training; the returns have not.",
+    "features": [
+        {
+            "feature": "range",
+            "method": "ks",
+            "distance": 0.34,
+            "threshold": 0.21,
+            "drifted": True,
+            "consecutive": 5,
+            "reason": "the daily range is 1.4 times as wide as in training",
+        }
+    ],
+    "reference_rows": 1068,
+    "current_rows": 60,
+    "rmse_ratio_reference": 1.002,
+    "rmse_ratio_current": 1.01,
+    "model_version": "3",
+    "data_source": "file",
+    "reports": ["AAPL_data_drift.html"],
+    "severity": "alarm",
+    "consecutive": 5,
+    "reasons": ["the daily range is 1.4 times as wide as in training"],
+    "episode": "2025-12-24",
+    "cooled_down": False,
+    "false_alarms_per_month": 0.03,
+    "history": [
+        {"session": "2025-12-31", "severity": "alarm", "strain": 1.62, "raised": False},
+    ],
+}
+
+
+class DriftsOut(Out):
+    """The newest check of every ticker."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"checks": [DRIFT_EXAMPLE], "unchecked": ["MSFT"]}}
+    )
+
+    checks: list[DriftOut] = Field(description="Alarms first, then in the order of the tickers")
+    unchecked: list[str] = Field(description="Tickers that no check has been made of yet")
+
+
+class DriftHistoryOut(Out):
+    """Past checks of one ticker, the newest first."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"ticker": "AAPL", "checks": [DRIFT_EXAMPLE]}}
+    )
+
+    ticker: str
+    checks: list[DriftOut]
+
+
+class CheckAskedOut(Out):
+    """A check that waits for the monitor to make it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "ticker": "AAPL",
+                "status": "queued",
+                "request": 12,
+                "detail": "the monitor makes it when it is next awake; /drift/AAPL shows it then",
+            }
+        }
+    )
+
+    ticker: str
+    status: Literal["queued"] = "queued"
+    request: int = Field(description="The same number while the same wish is still waiting")
+    detail: str
+
+
+class ReportOut(Out):
+    """One page of a drift check."""
+
+    name: str
+    url: str = Field(description="Path of the page at this service")
+    ticker: str
+    checked_at: datetime = Field(description="UTC")
+    as_of: date = Field(description="Last session in the current sample")
+    alarm: bool
+    reference_rows: int = Field(description="Sessions of the champion's training sample")
+    current_rows: int = Field(description="Sessions that were compared with them")
+    bytes: int
+
+
+class ReportsOut(Out):
+    """The pages that the newest checks left."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "reports": [
+                    {
+                        "name": "AAPL_data_drift.html",
+                        "url": "/reports/AAPL_data_drift.html",
+                        "ticker": "AAPL",
+                        "checked_at": "2026-01-18T06:00:00Z",
+                        "as_of": "2025-12-31",
+                        "alarm": True,
+                        "reference_rows": 1068,
+                        "current_rows": 60,
+                        "bytes": 4012345,
+                    }
+                ]
+            }
+        }
+    )
+
+    reports: list[ReportOut]
