@@ -13,11 +13,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from config import Settings, get_settings
 from contracts import VERSION, ForecastingError
-from web import about, forecasts, metrics, openapi, pages, request_logs, swagger, watching
+from web import about, forecasts, metrics, openapi, pages, request_logs, stream, swagger, watching
 from web.about import DISCLAIMER, NAME
 from web.dependencies import Desk, Pages
 from web.door import Door, DoorRules
 from web.problems import explain_all
+from web.stream import Streams, ending_early
 from work_queue import WorkQueue
 
 
@@ -73,9 +74,12 @@ def create_app(
         except ForecastingError as error:
             app.state.startup_error = f"{error.code}: {error}"
             raise
+        app.state.streams = Streams(app.state.desk)
         try:
-            yield
+            with ending_early(app.state.streams.close):
+                yield
         finally:
+            app.state.streams.close()
             app.state.work.close()
             app.state.desk.close()
             app.state.pages.close()
@@ -91,7 +95,7 @@ def create_app(
     )
     app.state.questions = {}  # what query strings mean, web.forecasts
     keep_rules(app, Settings.model_construct())  # the defaults, until the server starts
-    for part in (about, forecasts, pages, watching, metrics, swagger):
+    for part in (about, forecasts, stream, pages, watching, metrics, swagger):
         app.include_router(part.router)
     app.add_middleware(Door)
     app.add_middleware(PlainStartupError)
