@@ -6,7 +6,7 @@ Routes and problems are in `web/`; here they become one application with a life 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -52,11 +52,10 @@ class PlainStartupError:
         await self.app(scope, receive, shorten if scope["type"] == "lifespan" else send)
 
 
-def create_app(
-    desk_factory: Callable[[Settings], Desk] = open_desk,
-    pages_factory: Callable[[Settings], Pages] = open_pages,
-) -> FastAPI:
-    """Build the routes; settings are read and the desk is opened when the server starts."""
+def life(
+    desk_factory: Callable[[Settings], Desk], pages_factory: Callable[[Settings], Pages]
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """What happens around the requests."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -85,11 +84,19 @@ def create_app(
             app.state.pages.close()
             await app.state.door.close()
 
+    return lifespan
+
+
+def create_app(
+    desk_factory: Callable[[Settings], Desk] = open_desk,
+    pages_factory: Callable[[Settings], Pages] = open_pages,
+) -> FastAPI:
+    """Build the routes; settings are read and the desk is opened when the server starts."""
     app = FastAPI(
         title=NAME,
         version=VERSION,
         summary=DISCLAIMER,
-        lifespan=lifespan,
+        lifespan=life(desk_factory, pages_factory),
         docs_url=None,  # ours is in web/swagger.py
         redoc_url=None,
     )

@@ -14,6 +14,7 @@ import pandas as pd
 from calendars import listing_of
 from contracts import FloatArray, Forecast, NotEnoughHistory, Prices
 from schemas import (
+    LEAST_RETURNS,
     BandOut,
     BaseDayOut,
     ComparedOut,
@@ -26,7 +27,6 @@ from schemas import (
     SkillOut,
 )
 
-LEAST_RETURNS = 20  # fewer say nothing about how two prices go together
 INDEX = "index"
 
 

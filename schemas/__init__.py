@@ -4,7 +4,6 @@ Knows contracts and pydantic; no HTTP, no settings, no file.
 """
 
 from schemas.checks import (
-    DRIFT_EXAMPLE,
     REPORT_PATTERN,
     CheckAskedOut,
     DriftHistoryOut,
@@ -42,6 +41,7 @@ from schemas.forecasts import (
 from schemas.information import InfoOut, ServiceStateOut, Setting, TickerInfoOut
 from schemas.models import BaseOut, CalibrationOut, CardOut, ModelOut, SpanOut
 from schemas.prices import (
+    LEAST_RETURNS,
     MAX_BARS,
     BaseDayOut,
     ComparedOut,
@@ -65,7 +65,7 @@ from schemas.runs import (
 )
 from schemas.scores import ReliabilityOut, ScoresOut, StepScoreOut
 from schemas.service import HealthOut, ReadyOut, ServiceOut, TickersOut
-from schemas.watching import CheckedSessionOut, DriftOut, FeatureDriftOut
+from schemas.watching import DRIFT_EXAMPLE, CheckedSessionOut, DriftOut, FeatureDriftOut
 
 __all__ = [
     "BandOut",
@@ -98,6 +98,7 @@ __all__ = [
     "IdentityOut",
     "InfoOut",
     "LiveScoresOut",
+    "LEAST_RETURNS",
     "MAX_BARS",
     "MAX_BATCH",
     "MAX_RUNS",

@@ -280,15 +280,26 @@ class ProbabilityOut(Out):
         return cls.model_validate(probability_answer(probability))
 
 
+def _whole(value: object) -> object:
+    """To JSON, 3.0 is an integer."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 class BatchIn(BaseModel):
     """Several tickers at once."""
 
-    model_config = ConfigDict(strict=True, extra="forbid")
+    model_config = ConfigDict(
+        strict=True,
+        extra="forbid",
+        json_schema_extra={
+            "example": {"tickers": ["AAPL", "MSFT"], "steps": 30, "smoothing": True}
+        },
+    )
 
     tickers: list[Ticker] = Field(
         min_length=1, max_length=MAX_BATCH, json_schema_extra={"uniqueItems": True}
     )
-    steps: int | None = Field(
+    steps: Annotated[int | None, BeforeValidator(_whole)] = Field(
         default=None,
         ge=1,
         le=MAX_STEPS,
@@ -309,6 +320,10 @@ class BatchIn(BaseModel):
 
 class BatchOut(Out):
     """Every ticker asked for is in exactly one of the two."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"predictions": {"AAPL": EXAMPLE}, "errors": {}}}
+    )
 
     predictions: dict[str, ForecastOut]
     errors: dict[str, ProblemOut]

@@ -6,15 +6,13 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any, Self
 
-from pydantic import (
-    Field,
-)
+from pydantic import ConfigDict, Field
 
 from contracts import (
     Champion,
 )
 from schemas.common import Out, Score
-from schemas.forecasts import DataOut, SkillOut
+from schemas.forecasts import EXAMPLE, DataOut, SkillOut
 
 
 class SpanOut(Out):
@@ -79,6 +77,44 @@ class CardOut(Out):
 
 class ModelOut(Out):
     """The published model of a ticker."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "ticker": "AAPL",
+                "version": "3",
+                "bundle": "AAPL_lstm_20260117_225254",
+                "model_path": "models/AAPL_lstm_20260117_225254",
+                "card": {
+                    "ticker": "AAPL",
+                    "recipe": {"name": "panel", "mode": "direct"},
+                    "seed": 42,
+                    "trained_at": "2026-01-17T22:52:54Z",
+                    "trained_through": "2025-12-31",
+                    "start_date": "2020-01-01",
+                    "train": {"first": "2020-01-02", "last": "2024-04-01", "rows": 1068},
+                    "validation": {"first": "2024-04-02", "last": "2024-10-15", "rows": 137},
+                    "test": {"first": "2024-10-16", "last": "2025-12-31", "rows": 304},
+                    "data": EXAMPLE["data"],
+                    "calibration": {
+                        "origins": 1000,
+                        "levels": [0.1, 0.5, 0.9],
+                        "quantiles": [[-1.3, 0.0, 1.2]],
+                        "pooled": 0.75,
+                    },
+                    "scores": {"lstm": {"rmse": 2.63}, "last_close": {"rmse": 2.62}},
+                    "skill": EXAMPLE["skill"],
+                    "parity": 2e-7,
+                    "base": None,
+                    "shrinkage": 0.35,
+                    "versions": {"model": "1"},
+                    "git_revision": "0123456",
+                    "run_id": "9c1185a5c5e9fc54612808977ee8f548",
+                    "notes": [],
+                },
+            }
+        }
+    )
 
     ticker: str
     version: str = Field(description="Registered version, as MLflow counts")

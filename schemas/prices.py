@@ -15,6 +15,7 @@ from schemas.problems import ProblemOut
 
 MAX_BARS = 5000
 MAX_COMPARED = 20
+LEAST_RETURNS = 20  # fewer say nothing about how two prices go together
 _SYMBOL = TICKER_PATTERN.strip("^$")
 
 

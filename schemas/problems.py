@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import (
-    Field,
-)
+from pydantic import ConfigDict, Field
 
 from schemas.common import Out, _absent
 
@@ -18,6 +16,17 @@ class FieldProblem(Out):
 
 class ProblemOut(Out):
     """An error as RFC 9457 describes it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "type": "/problems/unknown_ticker",
+                "title": "Unknown ticker",
+                "status": 404,
+                "detail": "ZZZZ has neither a trained model nor prices here",
+            }
+        }
+    )
 
     type: str = Field(description="Stable name of the kind of problem, `/problems/<code>`")
     title: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Self
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from contracts import Adjustment, Mode, Performance
 from schemas.common import Out, Score
@@ -14,8 +14,8 @@ from schemas.common import Out, Score
 class LiveScoresOut(Out):
     """Errors over settled steps, in the currency of the ticker; null where nothing tells."""
 
-    rmse: float
-    mae: float
+    rmse: float = Field(description="In the currency of the ticker")
+    mae: float = Field(description="In the currency of the ticker")
     direction: Score = Field(description="Share of moves on the right side of the last known mid")
     coverage_80: Score = Field(description="Share of outcomes inside the 80 % band")
     coverage_95: Score = Field(description="Share of outcomes inside the 95 % band")
@@ -46,6 +46,54 @@ class PerformanceRowOut(Out):
 
 class PerformanceOut(Out):
     """How the served forecasts of one ticker turned out, on the present scale of its prices."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "ticker": "AAPL",
+                "currency": "USD",
+                "promises": 41,
+                "settled": 40,
+                "waiting": 11,
+                "unscaled": 0,
+                "revised": 0,
+                "through": "2025-12-31",
+                "settled_at": "2026-01-01T06:00:00Z",
+                "rows": [
+                    {
+                        "version": "3",
+                        "mode": "direct",
+                        "cold_start": False,
+                        "synthetic": False,
+                        "adjustment": "split",
+                        "step": 1,
+                        "n": 40,
+                        "first": "2025-11-03",
+                        "last": "2025-12-30",
+                        "model": {
+                            "rmse": 2.64,
+                            "mae": 2.01,
+                            "direction": 0.6,
+                            "coverage_80": 0.8,
+                            "coverage_95": 0.95,
+                            "crps": 1.41,
+                        },
+                        "last_close": {
+                            "rmse": 2.62,
+                            "mae": 1.99,
+                            "direction": 0.6,
+                            "coverage_80": None,
+                            "coverage_95": None,
+                            "crps": 1.99,
+                        },
+                        "rmse_ratio": 1.008,
+                        "crps_ratio": 0.71,
+                        "p_value": 0.6,
+                    }
+                ],
+            }
+        }
+    )
 
     ticker: str
     currency: str | None

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from schemas.common import Out
 
 
 class ServiceOut(Out):
     """What this service is."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "name": "Stock forecasting",
+                "version": "0.1.0",
+                "disclaimer": "A research tool, not investment advice.",
+                "links": {"documentation": "/docs"},
+            }
+        }
+    )
 
     name: str
     version: str
@@ -21,12 +32,20 @@ class ServiceOut(Out):
 class HealthOut(Out):
     """The process answers; says nothing about models."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"status": "healthy", "version": "0.1.0"}}
+    )
+
     status: Literal["healthy"] = "healthy"
     version: str
 
 
 class ReadyOut(Out):
     """By configured ticker, why it cannot answer; null when it can."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"status": "ready", "tickers": {"AAPL": None}, "refused": {}}}
+    )
 
     status: Literal["ready"] = "ready"
     tickers: dict[str, str | None]
@@ -38,5 +57,7 @@ class ReadyOut(Out):
 
 class TickersOut(Out):
     """Tickers that are configured or have a model."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"tickers": ["AAPL", "MSFT"]}})
 
     tickers: list[str]

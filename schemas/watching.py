@@ -5,9 +5,8 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Self
 
-from pydantic import (
-    Field,
-)
+from pydantic import ConfigDict, Field
+from pydantic.config import JsonDict
 
 from contracts import (
     DriftVerdict,
@@ -38,8 +37,46 @@ class CheckedSessionOut(Out):
     raised: bool = Field(default=False, description="A new alarm")
 
 
+DRIFT_EXAMPLE: JsonDict = {
+    "ticker": "AAPL",
+    "checked_at": "2026-01-18T06:00:00Z",
+    "as_of": "2025-12-31",
+    "alarm": True,
+    "summary": "The daily range of AAPL has widened since training; the returns have not.",
+    "features": [
+        {
+            "feature": "range",
+            "method": "ks",
+            "distance": 0.34,
+            "threshold": 0.21,
+            "drifted": True,
+            "consecutive": 5,
+            "reason": "the daily range is 1.4 times as wide as in training",
+        }
+    ],
+    "reference_rows": 1068,
+    "current_rows": 60,
+    "rmse_ratio_reference": 1.002,
+    "rmse_ratio_current": 1.01,
+    "model_version": "3",
+    "data_source": "file",
+    "reports": ["AAPL_data_drift.html"],
+    "severity": "alarm",
+    "consecutive": 5,
+    "reasons": ["the daily range is 1.4 times as wide as in training"],
+    "episode": "2025-12-24",
+    "cooled_down": False,
+    "false_alarms_per_month": 0.03,
+    "history": [
+        {"session": "2025-12-31", "severity": "alarm", "strain": 1.62, "raised": False},
+    ],
+}
+
+
 class DriftOut(Out):
     """The latest drift check of one ticker."""
+
+    model_config = ConfigDict(json_schema_extra={"example": DRIFT_EXAMPLE})
 
     ticker: str
     checked_at: datetime = Field(description="UTC")

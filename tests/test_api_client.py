@@ -197,6 +197,18 @@ def test_a_tracking_server_that_is_away_is_its_own_error(call):
         CALLS[call](client_for(away))
 
 
+def test_a_key_goes_with_every_request_and_none_goes_without():
+    shown: list[str | None] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        shown.append(request.headers.get("authorization"))
+        return httpx.Response(200, json={"tickers": []})
+
+    for key in ("secret", ""):
+        ForecastClient(BASE, httpx.MockTransport(answer), key).tickers()
+    assert shown == ["Bearer secret", None]
+
+
 def test_asking_for_a_check_is_a_post():
     def answer(request: httpx.Request) -> httpx.Response:
         assert request.method == "POST"

@@ -334,6 +334,10 @@ def test_a_wrong_method_is_a_problem_that_names_the_right_one(serve):
     assert answer.headers["allow"] == "GET"
 
 
+def test_a_wrong_method_is_told_every_right_one(serve):
+    assert serve().delete("/drift/AAPL").headers["allow"] == "GET, POST"
+
+
 # Probabilities
 
 
@@ -499,6 +503,12 @@ def test_a_batch_has_the_same_defaults(serve):
     assert desk.asked == [("AAPL", 30, True)]
 
 
+def test_a_whole_number_may_be_written_with_a_point(serve):
+    desk = FakeDesk()
+    serve(desk).post("/predict/batch", json={"tickers": ["AAPL"], "steps": 3.0})
+    assert desk.asked == [("AAPL", 3, True)]
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -509,7 +519,7 @@ def test_a_batch_has_the_same_defaults(serve):
         {"tickers": [f"T{n}" for n in range(101)]},
         {"tickers": ["AAPL"], "steps": "3"},
         {"tickers": ["AAPL"], "steps": True},
-        {"tickers": ["AAPL"], "steps": 3.0},
+        {"tickers": ["AAPL"], "steps": 3.5},
         {"tickers": ["AAPL"], "steps": 91},
         {"tickers": ["AAPL"], "smoothing": "yes"},
         {"tickers": ["AAPL"], "step": 3},

@@ -184,8 +184,10 @@ def test_a_slow_server_holds_a_few_callers_only():
 
 @pytest.fixture
 def client(settings) -> Iterator[TestClient]:
-    """The service on fake pages whose tracking server is away for MSFT's sake."""
-    with TestClient(create_app(lambda _: FakeDesk(), lambda _: FakePages())) as running:
+    """The service on fake pages."""
+    with TestClient(
+        create_app(lambda _: FakeDesk(), lambda _: FakePages()), "http://test"
+    ) as running:
         yield running
 
 
@@ -198,7 +200,7 @@ def test_runs_reach_the_page(client):
 
 def test_a_tracking_server_that_is_away_is_503_with_a_time_to_come_back(settings):
     away = FakePages(tracked=False)
-    with TestClient(create_app(lambda _: FakeDesk(), lambda _: away)) as client:
+    with TestClient(create_app(lambda _: FakeDesk(), lambda _: away), "http://test") as client:
         answer = client.get("/runs/AAPL")
     assert (answer.status_code, answer.json()["type"]) == (503, "/problems/tracking_unavailable")
     assert "retry-after" in answer.headers

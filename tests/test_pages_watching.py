@@ -47,7 +47,8 @@ def pages(settings: Settings) -> Iterator[Pages]:
 @pytest.fixture
 def client(settings: Settings) -> Iterator[TestClient]:
     """The service on fake pages."""
-    with TestClient(create_app(lambda _: FakeDesk(), lambda _: FakePages())) as running:
+    app = create_app(lambda _: FakeDesk(), lambda _: FakePages())
+    with TestClient(app, "http://test", client=("127.0.0.1", 50000)) as running:
         yield running
 
 
@@ -94,6 +95,15 @@ def test_a_check_that_was_asked_for_is_202_and_says_where_to_look(client):
     answer = client.post("/drift/aapl")
     assert answer.status_code == 202
     assert (answer.json()["status"], answer.headers["location"]) == ("queued", "/drift/AAPL")
+
+
+def test_from_another_machine_a_check_needs_a_key_that_may_operate(settings):
+    pages = FakePages()
+    app = create_app(lambda _: FakeDesk(), lambda _: pages)
+    with TestClient(app, "http://test", client=("192.0.2.7", 50000)) as stranger:
+        answer = stranger.post("/drift/AAPL")
+    assert (answer.status_code, answer.json()["type"]) == (403, "/problems/may_not_operate")
+    assert pages.asked_checks == []
 
 
 def test_a_check_of_an_unknown_ticker_is_not_queued(client):

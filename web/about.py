@@ -14,7 +14,7 @@ from web.problems import may_answer, problem, problem_of, respond
 NAME = "Stock forecasting"
 DISCLAIMER = "A research tool, not investment advice."
 
-router = APIRouter()
+router = APIRouter(tags=["service"])
 
 
 @router.get("/", summary="What this service is", responses=may_answer())

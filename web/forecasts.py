@@ -49,7 +49,7 @@ class AtHandRoute(APIRoute):
         return handler
 
 
-router = APIRouter()
+router = APIRouter(tags=["forecasts"])
 remembering = APIRouter(route_class=AtHandRoute)
 
 UNCHANGED: dict[int | str, dict[str, Any]] = {

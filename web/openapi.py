@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+import schemas
 from web.keys import OPEN_PATHS
 from web.problems import may_answer
 
@@ -44,6 +45,9 @@ def _completed(schema: dict[str, Any], with_keys: bool) -> dict[str, Any]:
     schema["components"]["securitySchemes"] = _SCHEMES
     needed: list[dict[str, list[str]]] = [{"bearer": []}, {"apiKey": []}]
     schema["security"] = needed if with_keys else [*needed, {}]
+    for name, body in schema["components"]["schemas"].items():
+        if "example" in body:  # FastAPI drops every null from it, and with it whole fields
+            body["example"] = getattr(schemas, name).model_config["json_schema_extra"]["example"]
     for path, operations in schema["paths"].items():
         is_open = path in OPEN_PATHS
         for operation in operations.values():

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path, Query
 
 from contracts import VERSION, Forecast, ForecastingError
 from schemas import (
+    LEAST_RETURNS,
     MAX_BARS,
     MAX_RUNS,
     RECIPE_PATTERN,
@@ -30,6 +31,9 @@ from web.problems import may_answer, problem_of
 router = APIRouter(tags=["pages"])
 
 LastQuery = Annotated[int, Query(ge=1, le=MAX_BARS, description="Exchange sessions at most")]
+ReturnsQuery = Annotated[
+    int, Query(ge=LEAST_RETURNS, le=MAX_BARS, description="Common sessions at most")
+]
 IndexQuery = Annotated[
     float | None,
     Query(gt=0, le=1e6, description="Set the first mid-price shown to this, such as 100"),
@@ -95,7 +99,9 @@ def scores(ticker: TickerPath, pages: PagesDep) -> ScoresOut:
     summary="How tickers move together",
     responses=may_answer(404, 422, 503),
 )
-def correlations(tickers: SeveralQuery, pages: PagesDep, last: LastQuery = 250) -> CorrelationsOut:
+def correlations(
+    tickers: SeveralQuery, pages: PagesDep, last: ReturnsQuery = 250
+) -> CorrelationsOut:
     """Correlations of daily log returns of closes over the last sessions that all share."""
     return pages.correlations(tickers, last)
 

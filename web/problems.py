@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from contracts import ForecastingError, Refused
 from schemas import FieldProblem, ProblemOut
@@ -132,12 +133,23 @@ def _name(loc: Sequence[str | int]) -> str:
 _CODE_OF = {413: "body_too_large"}  # as the door calls it where a length was given
 
 
-def explain_http(_: Request, error: HTTPException) -> Response:
+def explain_http(request: Request, error: HTTPException) -> Response:
     """An unknown route, a wrong method."""
+    headers = error.headers
+    if error.status_code == 405 and (methods := _methods_at(request)):
+        headers = {**(headers or {}), "Allow": ", ".join(methods)}
     status = HTTPStatus(error.status_code)
     code = _CODE_OF.get(status, status.name.lower())
     document = problem(status, code, f"{status.phrase}: {status.description or error.detail}")
-    return respond(document, error.headers)
+    return respond(document, headers)
+
+
+def _methods_at(request: Request) -> list[str]:
+    """Every method documented for this path; Starlette names those of one route only."""
+    paths = request.app.openapi()["paths"]
+    asked = request.url.path
+    fitting = [ways for form, ways in paths.items() if compile_path(form)[0].match(asked)]
+    return sorted({method.upper() for ways in fitting for method in ways})
 
 
 def crash() -> Response:

@@ -16,6 +16,7 @@ from schemas import (
     ReportsOut,
 )
 from web.dependencies import DeskDep, PagesDep, TickerPath
+from web.keys import OperatorDep
 from web.problems import may_answer
 
 router = APIRouter(tags=["watching"])
@@ -24,12 +25,6 @@ ReportPath = Annotated[
     str, Path(pattern=REPORT_PATTERN, description="A name that `/reports` or a check tells")
 ]
 ChecksQuery = Annotated[int, Query(ge=1, le=250, description="Checks at most")]
-# Its scripts run without our origin, so that they can call neither this service nor another.
-SANDBOX = (
-    "sandbox allow-scripts allow-downloads; default-src 'none'; "
-    "script-src 'unsafe-inline' 'unsafe-eval' blob: data:; style-src 'unsafe-inline'; "
-    "img-src data: blob:; font-src data:; worker-src blob:"
-)
 _PAGE: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The page, with its scripts inside; a browser gives it no origin",
@@ -76,10 +71,15 @@ def drift_history(ticker: TickerPath, pages: PagesDep, limit: ChecksQuery = 30) 
     "/drift/{ticker}",
     status_code=202,
     summary="Ask for a drift check",
-    responses=may_answer(404, 422, 503),
+    responses=may_answer(403, 404, 422, 503),
 )
-def ask_check(ticker: TickerPath, pages: PagesDep, response: Response) -> CheckAskedOut:
-    """Queue a check for the monitor; asking again while one waits changes nothing."""
+def ask_check(
+    ticker: TickerPath, pages: PagesDep, response: Response, _operator: OperatorDep
+) -> CheckAskedOut:
+    """Queue a check for the monitor; asking again while one waits changes nothing.
+
+    Needs a key of scope operate where keys are on; without keys it is open to this machine only.
+    """
     asked = pages.ask_check(ticker)
     response.headers["Location"] = f"/drift/{asked.ticker}"
     return asked
@@ -99,5 +99,4 @@ def reports(pages: PagesDep) -> ReportsOut:
 )
 def report(name: ReportPath, pages: PagesDep) -> Response:
     """One page as the monitor wrote it."""
-    headers = {"Content-Security-Policy": SANDBOX, "X-Content-Type-Options": "nosniff"}
-    return Response(pages.report(name), media_type="text/html", headers=headers)
+    return Response(pages.report(name), media_type="text/html")  # in a sandbox: web/headers.py
