@@ -130,25 +130,12 @@ def judge_model(data: Prepared, model: TrainedModel, pool: Pool | None) -> Judge
         model: fitted without the test rows.
         pool: many tickers' quantiles, which its bands are drawn towards.
     """
-    test = data.rows.rows(data.split.test)
-    last, closes = test.last, data.bars["Close"].to_numpy(dtype=float)
-    arima, criteria = baseline_arima.one_step(data.mids, int(last[0]))
+    last = data.rows.last[data.split.test]
     begin = model.first_origin if model.mode == "direct" else int(last[0])
     made_at = np.arange(begin, len(data.mids) - 1)
     outlook = model.outlook(data.bars, made_at, CALIBRATED_STEPS)
-    rows = JudgedRows(
-        last_mid=data.mids[last],
-        last_close=closes[last],
-        actual=data.mids[last + 1],
-        lo=test.lo,
-        hi=test.hi,
-        forecasts={
-            "lstm": outlook.point[last - begin, 0],
-            "last_mid": data.mids[last],
-            BASELINE: closes[last],
-            "arima": arima,
-        },
-    )
+    points, criteria = baseline_arima.one_step(data.mids, int(last[0]))
+    rows = _one_step_rows(data, {"lstm": outlook.point[last - begin, 0], "arima": points})
     errors = errors_of(outlook, data.mids, made_at)
     calibration = calibrate(errors, pool)
     fans, walk = judged_fans(data, Past(made_at, outlook, errors, pool))
@@ -160,6 +147,20 @@ def judge_model(data: Prepared, model: TrainedModel, pool: Pool | None) -> Judge
         templates=templates(errors, calibration),
         criteria=criteria,
         walk=walk,
+    )
+
+
+def _one_step_rows(data: Prepared, further: dict[str, FloatArray]) -> JudgedRows:
+    """The test rows with both naive forecasts and those of further models."""
+    test = data.rows.rows(data.split.test)
+    mids, closes = data.mids[test.last], data.bars["Close"].to_numpy(dtype=float)[test.last]
+    return JudgedRows(
+        last_mid=mids,
+        last_close=closes,
+        actual=data.mids[test.last + 1],
+        lo=test.lo,
+        hi=test.hi,
+        forecasts={"last_mid": mids, BASELINE: closes, **further},
     )
 
 

@@ -271,45 +271,45 @@ def make_prices(ticker: str = "AAPL", data: Provenance = FILE, count: int = 300)
     return Prices(ticker, pd.DataFrame(bars), data)
 
 
+def make_score(model: str, step: int, ratio: float, p_value: float) -> StepScore:
+    """Scores that are `ratio` times the last close's, with the verdict that follows."""
+    size, itself = 2.6 * math.sqrt(step), model == "last_close"
+    lost = ratio > 1 and p_value < 0.05
+    verdict = "worse than the last price" if lost else "no better than the last price"
+    return StepScore(
+        model=model,
+        step=step,
+        rmse=size * ratio,
+        mae=0.75 * size * ratio,
+        direction_accuracy=None if model == "last_mid" else 0.53,
+        crps=0.55 * size * ratio,
+        coverage_80=0.79,
+        coverage_95=0.94,
+        rmse_ratio=ratio,
+        p_value=p_value,
+        verdict=None if itself else verdict,
+        crps_ratio=ratio,
+        crps_p_value=p_value,
+        crps_verdict=None if itself else verdict,
+    )
+
+
 def make_walk() -> WalkForward:
     """Two steps: the model is level with the last close at one, and worse at thirty."""
-
-    def row(model: str, step: int, ratio: float, p_value: float) -> StepScore:
-        size, itself = 2.6 * math.sqrt(step), model == "last_close"
-        lost = ratio > 1 and p_value < 0.05
-        verdict = "worse than the last price" if lost else "no better than the last price"
-        return StepScore(
-            model=model,
-            step=step,
-            rmse=size * ratio,
-            mae=0.75 * size * ratio,
-            direction_accuracy=None if model == "last_mid" else 0.53,
-            crps=0.55 * size * ratio,
-            coverage_80=0.79,
-            coverage_95=0.94,
-            rmse_ratio=ratio,
-            p_value=p_value,
-            verdict=None if itself else verdict,
-            crps_ratio=ratio,
-            crps_p_value=p_value,
-            crps_verdict=None if itself else verdict,
-        )
-
+    found = {
+        1: {"lstm": (1.002, 0.6), "last_mid": (1.1, 0.001), "arima": (1.04, 0.02)},
+        30: {"lstm": (1.2, 0.01), "last_mid": (1.01, 0.3), "arima": (1.02, 0.2)},
+    }
     return WalkForward(
         baseline="last_close",
         first_origin=date(2024, 10, 16),
         last_origin=date(2025, 11, 17),
         origins=272,
         steps=(1, 30),
-        scores=(
-            row("lstm", 1, 1.002, 0.6),
-            row("last_close", 1, 1.0, 1.0),
-            row("last_mid", 1, 1.1, 0.001),
-            row("arima", 1, 1.04, 0.02),
-            row("lstm", 30, 1.2, 0.01),
-            row("last_close", 30, 1.0, 1.0),
-            row("last_mid", 30, 1.01, 0.3),
-            row("arima", 30, 1.02, 0.2),
+        scores=tuple(
+            make_score(model, step, *facts)
+            for step, rows in found.items()
+            for model, facts in {**rows, "last_close": (1.0, 1.0)}.items()
         ),
         reliability=tuple(
             Reliability(step=step, nominal=(0.1, 0.5, 0.9), observed=(0.12, 0.48, 0.89))

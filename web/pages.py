@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
@@ -25,7 +26,7 @@ from schemas import (
     TickerList,
 )
 from web.about import DISCLAIMER, NAME
-from web.dependencies import DefaultSteps, DeskDep, PagesDep, TickerPath
+from web.dependencies import Desk, Pages, PagesDep, PartsDep, TickerPath
 from web.problems import may_answer, problem_of
 
 router = APIRouter(tags=["pages"])
@@ -61,21 +62,23 @@ def prices(
 
 
 @router.get("/compare", summary="Several tickers side by side", responses=may_answer(422, 503))
-def compare(
-    asked: Annotated[CompareIn, Query()],
-    desk: DeskDep,
-    pages: PagesDep,
-    default_steps: DefaultSteps,
+async def compare(
+    asked: Annotated[CompareIn, Query()], parts: PartsDep, pages: PagesDep
 ) -> CompareOut:
     """Past mid-prices, forecasts and bands from a common session on, and a ranking by skill.
 
     A ticker that fails has its problem in `errors` and does not stop the rest.
     """
+    steps = asked.steps or parts.default_steps
+    return await parts.work.run(object(), partial(_compared, asked, steps, parts.desk, pages))
+
+
+def _compared(asked: CompareIn, steps: int, desk: Desk, pages: Pages) -> CompareOut:
     made: dict[str, Forecast] = {}
     errors: dict[str, ProblemOut] = {}
     for ticker in asked.tickers:
         try:
-            made[ticker] = desk.forecast(ticker, asked.steps or default_steps, False)
+            made[ticker] = desk.forecast(ticker, steps, False)
         except ForecastingError as error:
             errors[ticker] = problem_of(error)
     return pages.compare(made, asked.last, asked.index).model_copy(update={"errors": errors})

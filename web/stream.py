@@ -166,7 +166,7 @@ def ending_early(end: Callable[[], None]) -> Iterator[None]:
                 signal.signal(ours, present)
 
 
-def get_streams(request: Request) -> Streams:
+async def get_streams(request: Request) -> Streams:
     """The streams opened at startup."""
     streams: Streams = request.app.state.streams
     return streams
