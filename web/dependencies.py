@@ -77,7 +77,7 @@ class Pages(Protocol):
     def close(self) -> None: ...
 
 
-async async def get_pages(request: Request) -> Pages:
+async def get_pages(request: Request) -> Pages:
     """The pages opened at startup."""
     pages: Pages = request.app.state.pages
     return pages
