@@ -244,6 +244,16 @@ def test_a_stream_that_was_seen_whole_waits_for_the_next_change(api, copy):
     assert following.data["model"]["version"] == "18"
 
 
+def test_there_are_only_so_many_places_to_listen(copy):
+    with copy.api(STOCK_MAX_STREAMS="1") as url, listen(url) as held:
+        events = events_of(held.iter_lines())  # kept: an iterator that is let go ends the stream
+        assert next(events).kind == "forecast"
+        late = httpx.get(f"{url}/stream/AAPL", timeout=30)
+        assert (late.status_code, late.json()["type"]) == (503, "/problems/overloaded")
+        assert "retry-after" in late.headers
+        assert httpx.get(f"{url}/prices/AAPL?last=1", timeout=30).status_code == 200
+
+
 def test_nobody_listens_to_a_ticker_that_nobody_has():
     with pytest.raises(UnknownTicker):
         asyncio.run(Streams(FakeDesk(known=())).look(ASKED))

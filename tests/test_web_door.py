@@ -195,7 +195,7 @@ def test_the_documentation_page_may_run_its_own_scripts_only(service):
 
 def test_a_report_is_locked_in_a_sandbox(service):
     client = service()
-    client.app.get("/reports/{name}")(lambda name: Response("<p>", media_type="text/html"))
+    client.app.get("/pieces/{name}")(lambda name: Response("<p>", media_type="text/html"))
     policy = client.get("/reports/x.html").headers["content-security-policy"]
     assert policy.startswith("sandbox allow-scripts") and "allow-same-origin" not in policy
 
@@ -338,8 +338,8 @@ def test_a_file_in_pieces_is_packed_on_its_way(service, tmp_path: Path):
     page = "<p>" + "report " * 50_000
     (tmp_path / "report.html").write_text(page)
     client = service()
-    client.app.get("/reports/{name}")(lambda name: FileResponse(tmp_path / "report.html"))
-    answer, packed = raw(client, "/reports/report.html")
+    client.app.get("/pieces/{name}")(lambda name: FileResponse(tmp_path / "report.html"))
+    answer, packed = raw(client, "/pieces/report.html")
     assert gzip.decompress(packed).decode() == page
     assert "content-length" not in answer.headers
 
@@ -351,9 +351,9 @@ def test_events_are_never_packed_nor_held_back(service):
         for n in range(3):
             yield f"data: {n}\n\n" * 1000
 
-    client.app.get("/stream/{ticker}")(
+    client.app.get("/events/{ticker}")(
         lambda ticker: StreamingResponse(events(), media_type="text/event-stream")
     )
-    answer, body = raw(client, "/stream/AAPL")
+    answer, body = raw(client, "/events/AAPL")
     assert "content-encoding" not in answer.headers
     assert body.startswith(b"data: 0\n\n")
