@@ -6,16 +6,27 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
+import pandas as pd
 import pytest
 import sqlalchemy as sa
+from builders import provenance
 from promised import SESSIONS, forecast, pooled, prices, serve, walk
 
 import metrics
+from contracts import Prices
 from forecast_log import ForecastLog
 from records.schema import OUTCOMES, PROMISED_STEPS, PROMISES
 from schemas import PerformanceOut
 
 TODAY = date(2026, 12, 31)
+
+
+@pytest.fixture
+def log(tmp_path) -> Iterator[ForecastLog]:
+    """On SQLite, where only our own arithmetic is at stake."""
+    opened = ForecastLog(f"sqlite:///{tmp_path / 'forecasts.db'}")
+    yield opened
+    opened.close()
 
 
 def random_log(log: ForecastLog, origins: int, steps: int) -> dict[date, float]:
@@ -131,6 +142,34 @@ def test_a_ticker_without_a_database_has_an_empty_performance(tmp_path):
     assert (found.promises, found.rows, found.currency) == (0, (), None)
     assert log.promises("AAPL") == ()
     assert not (tmp_path / "absent.db").exists()
+
+
+def test_a_real_split_changes_no_score(log, real_data):
+    """AAPL's four for one of 31 August 2020, promised on the scale of each day."""
+    bars = pd.read_csv(real_data / "yahoo" / "AAPL.csv", parse_dates=["Date"])
+    bars = bars[bars["Date"].between("2020-07-01", "2020-12-31")].reset_index(drop=True)
+    mids, closes = (bars["High"] + bars["Low"]) / 2, bars["Close"]
+    then = np.where(bars["Date"] < "2020-08-31", 4.0, 1.0)
+    origins = range(20, 80)
+    serve(
+        log,
+        *(
+            forecast(
+                origin=bars["Date"][i].date(),
+                points=[closes[i] * then[i]] * 10,
+                last_mid=mids[i] * then[i],
+                last_close=closes[i] * then[i],
+            )
+            for i in origins
+        ),
+    )
+    about = provenance(source="yfinance")
+    assert log.settle(Prices("AAPL", bars, about), TODAY).skipped == 0
+    row = pooled(log)
+    errors = [closes[i] - mids[i + h] for i in origins for h in range(1, 11)]
+    assert row.n == 600
+    assert row.model.rmse == pytest.approx(np.sqrt(np.mean(np.square(errors))))
+    assert (row.rmse_ratio, row.p_value) == (1.0, 1.0)
 
 
 def rows_in(url: str, *tables: sa.Table) -> list[int]:
