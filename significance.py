@@ -15,7 +15,7 @@ from contracts import FloatArray
 def student_two_sided(statistic: float, freedom: int) -> float:
     """P(|T| >= |statistic|) of Student's t with a whole number of degrees of freedom, at least 1.
 
-    The finite series of Abramowitz and Stegun (1964), 26.7.3 and 26.7.4; exact to 1e-14.
+    The finite series of Abramowitz and Stegun (1964), 26.7.3 and 26.7.4; exact to 1e-12.
     """
     angle = math.atan(abs(statistic) / math.sqrt(freedom))
     even = freedom % 2 == 0

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 @given(statistic=st.floats(-60, 60), freedom=st.integers(1, 3000))
 def test_students_tail_is_scipys(statistic, freedom):
     expected = 2 * stats.t.sf(abs(statistic), freedom)
-    assert student_two_sided(statistic, freedom) == pytest.approx(expected, abs=1e-13)
+    assert student_two_sided(statistic, freedom) == pytest.approx(expected, abs=1e-12)
 
 
 def test_equal_forecasts_are_told_apart_about_as_often_as_stated():
