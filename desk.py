@@ -34,6 +34,7 @@ from forecast_cache import ForecastCache, SingleFlight
 from forecast_log import ForecastLog
 from model_store import ModelStore
 from readiness import Readiness
+from realised import Realised, Rows
 from serving import forecast_from, forecasts_from, probability_from
 from standings import Standing, Standings
 
@@ -58,6 +59,7 @@ class ForecastDesk:
         self._store = ModelStore(settings.models_dir)
         self._log = ForecastLog(settings.database_url)
         self._promises = self._log.writer() if promising else None
+        self._realised = Realised(self._log)
         self._champions = Champions(self._store, settings.loaded_models)
         self._standings = Standings(settings, self._champions)
         self._readiness = Readiness(settings, self._store, self._champions)
@@ -188,6 +190,10 @@ class ForecastDesk:
         """Ages and alarms of every ticker that has been asked for; reads no model and no price."""
         return {t: self._gauge(t, standing) for t, standing in self._standings.known().items()}
 
+    def realised(self) -> Mapping[str, Rows]:
+        """How forecasts of the tickers asked for turned out, as it was known a minute ago."""
+        return self._realised.at_hand(self._standings.known())
+
     def cache_counts(self) -> tuple[int, int]:
         """(hits, misses) of the answers kept."""
         return self._cache.counts()
@@ -201,6 +207,7 @@ class ForecastDesk:
         """Give the database connections back; a download that hangs is not waited for."""
         self._refresher.close()
         self._standings.close()
+        self._realised.close()
         if self._promises is not None:
             self._promises.close()
         self._log.close()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -30,7 +30,7 @@ from records import promising, retention, settling
 from records.database import Database
 from records.leases import Lease
 from records.requests import RequestQueue
-from records.schema import CHECK_REQUESTS, DRIFT_CHECKS, PROMISES, TRAINING_REQUESTS
+from records.schema import CHECK_REQUESTS, DRIFT_CHECKS, OUTCOMES, PROMISES, TRAINING_REQUESTS
 from records.schema import UtcDateTime as UtcDateTime
 from records.writer import ForecastWriter as ForecastWriter
 
@@ -116,6 +116,12 @@ class ForecastLog:
             if connection is None:
                 return scoring.empty(ticker)
             return scoring.performance(connection, ticker)
+
+    def settled_at(self, ticker: str) -> datetime | None:
+        """When an outcome of a ticker was last written, in UTC; None where there is none."""
+        newest = sa.select(sa.func.max(OUTCOMES.c.settled_at)).where(OUTCOMES.c.ticker == ticker)
+        with self._database.reading(OUTCOMES) as connection:
+            return None if connection is None else connection.scalar(newest)
 
     def purge(self, older_than_days: int) -> int:
         """Delete promises made longer ago, with their outcomes; how many promises there were.

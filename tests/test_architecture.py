@@ -58,9 +58,10 @@ MAY_IMPORT = {
     "readiness": WORDS | {"config", "data_pipeline", "model_store", "champions", "serving"},
     "forecast_cache": WORDS,
     "work_queue": WORDS | {"forecast_cache"},
+    "realised": WORDS | {"forecast_log"},
     "desk": WORDS
     | {"config", "answers", "data_pipeline", "model_store", "forecast_log", "serving"}
-    | {"champions", "standings", "readiness", "forecast_cache"},
+    | {"champions", "standings", "readiness", "forecast_cache", "realised"},
     "predict": WORDS
     | {"config", "answers", "features", "served", "serving", "desk"}
     | {"data_pipeline", "inference", "model_store"},

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import date
+
 import pytest
 from fake_desk import FakeDesk
 from hypothesis import given, settings
@@ -11,6 +14,7 @@ from starlette.testclient import TestClient
 
 from app import create_app
 from config import Settings
+from contracts import LiveScores, PerformanceRow
 from web.guard import Crowd
 from web.metrics import Metrics
 from web.visits import Visit
@@ -109,6 +113,44 @@ def test_a_scrape_asks_the_desk_for_no_forecast(service):
     desk = FakeDesk()
     scraped(service(desk))
     assert (desk.asked, desk.weighed) == ([], [])
+
+
+def a_row(step: int | None, **changes: object) -> PerformanceRow:
+    scores = LiveScores(
+        rmse=1.9, mae=1.5, direction=0.5, coverage_80=0.75, coverage_95=None, crps=1.1
+    )
+    row = PerformanceRow(
+        version="3",
+        mode="direct",
+        cold_start=False,
+        synthetic=False,
+        adjustment="split",
+        step=step,
+        n=40,
+        first=date(2025, 6, 2),
+        last=date(2025, 7, 28),
+        model=scores,
+        last_close=scores,
+        rmse_ratio=0.98,
+        crps_ratio=None,
+        p_value=0.4,
+    )
+    return replace(row, **changes)
+
+
+class WatchedDesk(FakeDesk):
+    def realised(self):
+        return {"AAPL": (a_row(1), a_row(5), a_row(None, n=80))}
+
+
+def test_how_served_forecasts_turned_out_is_told(service):
+    seen = scraped(service(WatchedDesk()))
+    assert seen["stock_live_settled_steps", "direct", "1", "AAPL", "3"] == 40
+    assert seen["stock_live_settled_steps", "direct", "all", "AAPL", "3"] == 80
+    assert seen["stock_live_rmse_ratio", "direct", "1", "AAPL", "3"] == 0.98
+    assert seen["stock_live_coverage", "80", "direct", "1", "AAPL", "3"] == 0.75
+    assert not [key for key in seen if key[0] == "stock_live_coverage" and key[1] == "95"]
+    assert not [key for key in seen if key[0].startswith("stock_live") and "5" in key[1:]]
 
 
 class BrokenDesk(FakeDesk):

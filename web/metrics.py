@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Protocol, runtime_checkable
@@ -25,6 +25,7 @@ from prometheus_client.metrics_core import (
 )
 from prometheus_client.registry import Collector
 
+from contracts import LEVELS, PerformanceRow
 from web.guard import Crowd
 from web.visits import Visit
 
@@ -154,6 +155,8 @@ def _of_desk(desk: object) -> Iterator[Metric]:
     counts = {"hit": hits, "miss": misses}
     yield _by("stock_forecast_cache", "Forecasts looked up in the cache", "outcome", counts)
     yield from _of_log(*written)
+    if callable(realised := getattr(desk, "realised", None)):
+        yield from _live(realised())
 
 
 def _ages(rows: Mapping[str, GaugeLike]) -> Iterator[Metric]:
@@ -171,6 +174,38 @@ def _ages(rows: Mapping[str, GaugeLike]) -> Iterator[Metric]:
             if (value := getattr(row, field)) is not None:
                 family.add_metric([ticker], float(value))
         yield family
+
+
+LIVE = {
+    "stock_live_settled_steps": ("Promised steps whose outcome is known", "n"),
+    "stock_live_rmse_ratio": ("RMSE of served forecasts over that of the last close", "rmse_ratio"),
+    "stock_live_rmse_p_value": ("That the two err alike, Diebold-Mariano", "p_value"),
+}
+
+
+def _live(realised: Mapping[str, Sequence[PerformanceRow]]) -> Iterator[Metric]:
+    """Served forecasts beside what came, a step ahead and over all steps together."""
+    rows = [
+        ([ticker, row.version, row.mode, "all" if row.step is None else str(row.step)], row)
+        for ticker, own in realised.items()
+        for row in own
+        if row.step in (None, 1)
+    ]
+    labels = ["ticker", "version", "mode", "step"]
+    for name, (text, field) in LIVE.items():
+        family = GaugeMetricFamily(name, text, labels=labels)
+        for names, row in rows:
+            if (value := getattr(row, field)) is not None:
+                family.add_metric(names, float(value))
+        yield family
+    inside = GaugeMetricFamily(
+        "stock_live_coverage", "Share of outcomes inside a band", labels=[*labels, "level"]
+    )
+    for names, row in rows:
+        for level in LEVELS:
+            if (share := getattr(row.model, f"coverage_{level}")) is not None:
+                inside.add_metric([*names, level], share)
+    yield inside
 
 
 def _of_log(written: int, pending: int, lost: int) -> Iterator[Metric]:

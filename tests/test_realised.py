@@ -1,0 +1,94 @@
+"""Live figures at hand for a scrape: computed beside it, after a settling, never twice."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import pytest
+from promised import forecast, prices, serve, walk
+
+from contracts import LogUnavailable
+from forecast_log import ForecastLog
+from realised import LOOK_SECONDS, Realised
+
+TODAY = date(2026, 12, 31)
+
+
+@pytest.fixture
+def log(tmp_path):
+    opened = ForecastLog(f"sqlite:///{tmp_path / 'forecasts.db'}")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def counted(log, monkeypatch) -> list[str]:
+    """Tickers whose performance was computed."""
+    asked: list[str] = []
+    compute = log.performance
+
+    def performance(ticker):
+        asked.append(ticker)
+        return compute(ticker)
+
+    monkeypatch.setattr(log, "performance", performance)
+    return asked
+
+
+def test_figures_are_there_after_a_settling(log):
+    serve(log, forecast())
+    log.settle(prices(walk(100, 103, 101)), TODAY)
+    figures = Realised(log)
+    figures.look(["AAPL"])
+    assert [row.step for row in figures.at_hand(["AAPL"])["AAPL"]] == [1, None]
+    figures.close()
+
+
+def test_asking_waits_for_nothing_and_has_somebody_look_once_a_minute(log, counted):
+    serve(log, forecast())
+    log.settle(prices(walk(100, 103, 101)), TODAY)
+    now = [0.0]
+    figures = Realised(log, clock=lambda: now[0])
+    assert figures.at_hand(["AAPL"]) == {}
+    figures.close()  # the look that was begun ends
+    assert "AAPL" in figures.at_hand(["AAPL"])
+    now[0] = LOOK_SECONDS / 2
+    figures.at_hand(["AAPL"])
+    assert counted == ["AAPL"]
+
+
+def test_nothing_is_computed_again_before_the_next_settling(log, counted):
+    serve(log, forecast())
+    log.settle(prices(walk(100, 103)), TODAY)
+    figures = Realised(log)
+    figures.look(["AAPL"])
+    figures.look(["AAPL"])
+    assert counted == ["AAPL"]
+    log.settle(prices(walk(100, 103, 101)), TODAY)
+    figures.look(["AAPL"])
+    assert counted == ["AAPL", "AAPL"]
+    figures.close()
+
+
+def test_invented_prices_are_no_live_figures(log):
+    serve(log, forecast(source="synthetic"))
+    log.settle(prices(walk(100, 103, 101), source="synthetic"), TODAY)
+    figures = Realised(log)
+    figures.look(["AAPL"])
+    assert figures.at_hand(["AAPL"]) == {"AAPL": ()}
+    figures.close()
+
+
+def test_a_database_that_is_away_leaves_what_was_known(log, monkeypatch):
+    serve(log, forecast())
+    log.settle(prices(walk(100, 103, 101)), TODAY)
+    figures = Realised(log)
+    figures.look(["AAPL"])
+
+    def away(ticker):
+        raise LogUnavailable("gone")
+
+    monkeypatch.setattr(log, "settled_at", away)
+    figures.look(["AAPL"])
+    assert len(figures.at_hand(["AAPL"])["AAPL"]) == 2
+    figures.close()
