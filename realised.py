@@ -35,6 +35,7 @@ class Realised:
         self._rows: dict[str, tuple[datetime | None, Rows]] = {}
         self._looked_at = float("-inf")
         self._changing = threading.Lock()
+        self._closing = threading.Event()
         self._scout = ThreadPoolExecutor(1, thread_name_prefix="realised")
 
     def at_hand(self, tickers: Iterable[str]) -> Mapping[str, Rows]:
@@ -51,6 +52,8 @@ class Realised:
     def look(self, tickers: Iterable[str]) -> None:
         """Compute anew what was settled since the last look."""
         for ticker in tickers:
+            if self._closing.is_set():
+                return
             try:
                 settled_at = self._forecasts.settled_at(ticker)
                 if self._rows.get(ticker, (None, ()))[0] == settled_at:
@@ -63,6 +66,7 @@ class Realised:
 
     def close(self) -> None:
         """Look no more; waits for the ticker that is being looked at."""
+        self._closing.set()
         self._scout.shutdown(wait=True, cancel_futures=True)
 
     def _send(self, tickers: tuple[str, ...]) -> None:

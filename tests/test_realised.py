@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import date
 
 import pytest
@@ -50,11 +51,19 @@ def test_asking_waits_for_nothing_and_has_somebody_look_once_a_minute(log, count
     now = [0.0]
     figures = Realised(log, clock=lambda: now[0])
     assert figures.at_hand(["AAPL"]) == {}
-    figures.close()  # the look that was begun ends
-    assert "AAPL" in figures.at_hand(["AAPL"])
+    while not figures.at_hand(["AAPL"]):  # the look that was begun ends
+        time.sleep(0.01)
     now[0] = LOOK_SECONDS / 2
     figures.at_hand(["AAPL"])
+    figures.close()
     assert counted == ["AAPL"]
+
+
+def test_closing_waits_for_one_ticker_not_for_all(log, counted):
+    figures = Realised(log)
+    figures.close()
+    figures.look(["AAPL", "MSFT"])
+    assert counted == []
 
 
 def test_nothing_is_computed_again_before_the_next_settling(log, counted):
