@@ -48,7 +48,10 @@ def stale_pages(root: Path) -> Iterator[str]:
 def stale_locks(root: Path) -> Iterator[str]:
     """Locks that `make lock` would change, told by compiling copies of them."""
     pairs = [("requirements.in", "requirements.txt", "")]
-    pairs += [(f"requirements/{r}.in", f"requirements/{r}.txt", "requirements.txt") for r in ROLES]
+    pairs += [
+        (f"requirements/{r}.in", f"requirements/{r}.txt", "requirements.txt")
+        for r in (*ROLES, "telemetry")
+    ]
     own = ("bootstrap", "dev", "release")
     pairs += [(f"requirements/{r}.in", f"requirements/{r}.txt", "") for r in own]
     with tempfile.TemporaryDirectory() as folder:

@@ -98,6 +98,23 @@ def test_a_body_of_untold_length_is_cut_off_at_the_bound(service):
     assert_problem(answer, 413, "body_too_large")
 
 
+def test_a_body_that_does_not_arrive_is_given_up(settings):
+    async def receive() -> dict:
+        await asyncio.sleep(30)
+        return {}
+
+    assert asyncio.run(Guard(settings).body(receive, 0.05)).code == "body_too_slow"
+
+
+def test_a_client_that_leaves_in_the_middle_is_forgotten(settings):
+    sent = iter([{"type": "http.request", "body": b"{", "more_body": True}])
+
+    async def receive() -> dict:
+        return next(sent, {"type": "http.disconnect"})
+
+    assert asyncio.run(Guard(settings).body(receive, 5)) is None
+
+
 def test_the_largest_batch_fits(service):
     tickers = [f"ABCDEFGHIJ{n:02}.ABCDEF" for n in range(100)]
     answer = service(FakeDesk(known=())).post("/predict/batch", json={"tickers": tickers})

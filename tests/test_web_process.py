@@ -152,6 +152,21 @@ def test_many_slow_clients_leave_room_for_others(server):
             connection.close()
 
 
+def test_slow_bodies_hold_no_place(server):
+    """Five times as many clients as places send half a body and wait."""
+    head = b"POST /predict/batch HTTP/1.1\r\n" + HEAD + b"Content-Type: application/json\r\n"
+    slow = [socket.create_connection(("127.0.0.1", server.port), timeout=20) for _ in range(20)]
+    try:
+        for connection in slow:
+            connection.sendall(head + b'Content-Length: 22\r\n\r\n{"tickers": ')
+        assert get(server, "/predict?ticker=AAPL").status_code == 200
+        slow[0].sendall(b'["AAPL"]}   '[:10])
+        assert b" 200 OK" in slow[0].recv(65536)
+    finally:
+        for connection in slow:
+            connection.close()
+
+
 def test_a_client_that_leaves_gives_its_place_back(server):
     for _ in range(20):
         with socket.create_connection(("127.0.0.1", server.port)) as connection:
@@ -162,7 +177,7 @@ def test_a_client_that_leaves_gives_its_place_back(server):
 
 
 def test_sigterm_finishes_what_is_being_answered(tmp_path):
-    with running(tmp_path, *FLAGS, FAKE_DESK_SECONDS="0.8") as server:
+    with running(tmp_path, *FLAGS, FAKE_DESK_SECONDS="0.4") as server:
         answers: list[httpx.Response] = []
         asking = [
             threading.Thread(target=lambda: answers.append(get(server, "/predict?ticker=AAPL")))

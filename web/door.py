@@ -15,7 +15,7 @@ from config import Settings
 from web.addresses import ClientAddresses
 from web.compression import Packed, Packing, accepts_gzip
 from web.deadlines import Deadlines
-from web.guard import ALWAYS, OVERLOADED, Crowd, Guard, Refusal
+from web.guard import ALWAYS, OVERLOADED, Crowd, Guard, Refusal, has_body, replaying
 from web.headers import Cors, FixedHeaders, Pairs
 from web.keys import Keys
 from web.limits import RateLimits
@@ -53,7 +53,8 @@ class DoorRules:
         self.cors = Cors(settings) if settings.cors_origins else None
         self.fixed = FixedHeaders(settings)
         self.packed = Packed(settings.gzip_from_bytes) if settings.gzip_from_bytes else None
-        self.deadlines = Deadlines(settings.request_seconds)
+        self.seconds = settings.request_seconds
+        self.deadlines = Deadlines(self.seconds)
         self.metrics = Metrics(self.crowd)
         self.tracing = open_tracing(settings)
 
@@ -99,6 +100,14 @@ class Door:
             return
         if refusal is None and (rules.keys or rules.limits):
             refusal = await _judge_caller(rules, visit, answer)
+        if refusal is None and has_body(visit.headers):
+            body = await rules.guard.body(receive, rules.seconds)
+            if body is None:
+                return
+            if isinstance(body, Refusal):
+                refusal = body
+            else:
+                receive = replaying(body, receive)
         place = None if refusal else rules.crowd.enter(visit.scope["path"])
         if place is None:
             await answer.refuse(refusal or OVERLOADED)
@@ -116,8 +125,6 @@ class Door:
         self, rules: DoorRules, visit: Visit, receive: Receive, answer: Answer
     ) -> None:
         """The routes' answer, within the deadline; a stream has none."""
-        if b"transfer-encoding" in visit.headers:
-            receive = rules.guard.bounded(receive)
         streams = visit.scope["path"].startswith("/stream/")
         task = None if streams else rules.deadlines.watch(visit.started)
         try:

@@ -5,13 +5,13 @@ Decides from the request's head alone and keeps no secret; keys and rates are ju
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from itertools import chain
 
-from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope
 
 from config import Settings
@@ -34,6 +34,7 @@ class Refusal:
 
 LONG_ADDRESS = Refusal(414, "address_too_long", f"The address may have {MAX_ADDRESS} bytes.")
 LONG_HEAD = Refusal(431, "headers_too_large", f"All headers may have {MAX_HEADERS} bytes.")
+SLOW_BODY = Refusal(408, "body_too_slow", "The body did not arrive in time; send it again.")
 BAD_HOST = Refusal(
     400,
     "untrusted_host",
@@ -68,20 +69,43 @@ class Guard:
             return self._large
         return None
 
-    def bounded(self, receive: Receive) -> Receive:
-        """The same body, whose length was not told beforehand, cut off with 413 at the limit."""
-        seen = 0
+    async def body(self, receive: Receive, seconds: float) -> bytes | Refusal | None:
+        """A request's whole body; None from a client that has left.
 
-        async def count() -> Message:
-            """The next piece, or 413."""
-            nonlocal seen
-            message = await receive()
-            seen += len(message.get("body", b""))
-            if seen > self._max_body:
-                raise HTTPException(413, self._large.detail)
-            return message
+        Read before the request takes a place inside: a client that sends a byte a second then
+        holds nothing but its own connection.
+        """
+        pieces, size = [], 0
+        try:
+            async with asyncio.timeout(seconds):
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        return None
+                    pieces.append(message.get("body", b""))
+                    size += len(pieces[-1])
+                    if size > self._max_body:
+                        return self._large
+                    if not message.get("more_body"):
+                        return b"".join(pieces)
+        except TimeoutError:
+            return SLOW_BODY
 
-        return count
+
+def replaying(body: bytes, receive: Receive) -> Receive:
+    """Gives a body that has been read, then whatever else comes."""
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replay() -> Message:
+        """The body at first."""
+        return messages.pop() if messages else await receive()
+
+    return replay
+
+
+def has_body(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether a request's head announces a body."""
+    return b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"
 
 
 class _Hosts:

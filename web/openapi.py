@@ -52,7 +52,7 @@ def _completed(schema: dict[str, Any], with_keys: bool) -> dict[str, Any]:
         is_open = path in OPEN_PATHS
         for operation in operations.values():
             refusals = (*_REFUSALS, *(() if is_open else (401,)))
-            refusals += (413,) if "requestBody" in operation else ()
+            refusals += (408, 413) if "requestBody" in operation else ()
             said = {str(status): row for status, row in may_answer(*refusals).items()}
             operation["responses"] = dict(sorted((said | operation["responses"]).items()))
             if is_open:

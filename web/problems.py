@@ -130,16 +130,13 @@ def _name(loc: Sequence[str | int]) -> str:
     return ".".join(str(part) for part in loc[1:]) or str(loc[0])
 
 
-_CODE_OF = {413: "body_too_large"}  # as the door calls it where a length was given
-
-
 def explain_http(request: Request, error: HTTPException) -> Response:
     """An unknown route, a wrong method."""
     headers = error.headers
     if error.status_code == 405 and (methods := _methods_at(request)):
         headers = {**(headers or {}), "Allow": ", ".join(methods)}
     status = HTTPStatus(error.status_code)
-    code = _CODE_OF.get(status, status.name.lower())
+    code = status.name.lower()
     document = problem(status, code, f"{status.phrase}: {status.description or error.detail}")
     return respond(document, headers)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from datetime import UTC, datetime
 from typing import Any
+
+import orjson
 
 from config import Settings
 from contracts import InvalidTicker, parse_ticker
@@ -46,7 +47,7 @@ class JsonLines(logging.Formatter):
         told.pop("color_message", None)  # uvicorn's own line again, with colours
         if record.exc_info:
             told["exception"] = self.formatException(record.exc_info)
-        return json.dumps(told, default=str)
+        return orjson.dumps(told, default=str).decode()
 
 
 def set_up(settings: Settings) -> None:
