@@ -6,6 +6,7 @@ Pure. An error is log(outcome / forecast) / scale; see contracts.Calibration.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import takewhile
 
 import numpy as np
 
@@ -131,21 +132,31 @@ def bands_of(calibration: Calibration, outlook: Outlook) -> dict[str, Band]:
 
     A band always holds its own forecast.
     """
-    steps = outlook.point.shape[1]
-    rows = calibration.quantiles[:steps]
-    if len(rows) < steps or any(row is None for row in rows):
-        return {}
-    table = np.array(rows, dtype=float)
+    return bands_by(edges_of(calibration), outlook)
+
+
+def edges_of(calibration: Calibration) -> FloatArray:
+    """The quantiles that bands end at, (steps, 2 * len(OF_BAND)), up to the first unknown step."""
+    known = list(takewhile(lambda row: row is not None, calibration.quantiles))
     place = {level: column for column, level in enumerate(calibration.levels)}
+    columns = [place[level] for edges in OF_BAND.values() for level in edges]
+    if not known:
+        return np.empty((0, len(columns)))
+    return np.array(known, dtype=float)[:, columns]
+
+
+def bands_by(edges: FloatArray, outlook: Outlook) -> dict[str, Band]:
+    """`bands_of` by the edges of a calibration, for those who ask it again and again."""
     point, scale = outlook.point[0], outlook.scale[0]
-    bands = {}
-    for name, (low, high) in OF_BAND.items():
-        lower = np.minimum(point, point * np.exp(scale * table[:, place[low]]))
-        upper = np.maximum(point, point * np.exp(scale * table[:, place[high]]))
-        bands[name] = Band(
-            lower=tuple(float(v) for v in lower), upper=tuple(float(v) for v in upper)
-        )
-    return bands
+    if len(edges) < len(point):
+        return {}
+    prices = point * np.exp(scale * edges[: len(point)].T)
+    lower = np.minimum(point, prices[::2]).tolist()
+    upper = np.maximum(point, prices[1::2]).tolist()
+    return {
+        name: Band(lower=tuple(lower[row]), upper=tuple(upper[row]))
+        for row, name in enumerate(OF_BAND)
+    }
 
 
 def templates(errors: FloatArray, calibration: Calibration, memory: int = MEMORY) -> FloatArray:

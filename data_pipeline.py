@@ -227,8 +227,9 @@ def mark_of(ticker: str, settings: Settings) -> tuple[object, ...]:
 
     A handful of file dates and the last session that has ended; no file is read.
     """
-    shelves = (real_shelf(settings), synthetic_shelf(settings))
-    return (today(ticker, settings), *(glance.mark(shelf, ticker) for shelf in shelves))
+    real = glance.mark(real_shelf(settings), ticker)
+    invented = () if real[0] else glance.mark(synthetic_shelf(settings), ticker)
+    return (today(ticker, settings), real, invented)
 
 
 def described(ticker: str, settings: Settings) -> Provenance | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from bands import edges_of
 from bases import Base, read_templates
 from contracts import (
     Calibration,
@@ -47,6 +48,7 @@ class Served:
     folder: Path
     start_date: date = EARLIEST  # earlier bars take no part
     taught: Span | None = None  # the sessions it was fitted on; None where they were others'
+    _edges: FloatArray | None = field(default=None, repr=False)
     _templates: FloatArray | None = field(default=None, repr=False)
 
     @classmethod
@@ -82,6 +84,12 @@ class Served:
             skill=card.skill,
             folder=base.path,
         )
+
+    def edges(self) -> FloatArray:
+        """Of its bands, as an array: made when first asked for."""
+        if self._edges is None:
+            self._edges = edges_of(self.calibration)
+        return self._edges
 
     def templates(self) -> FloatArray:
         """Joint errors, read from disk when first asked for: (n, 90).

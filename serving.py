@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bands import Outlook, bands_of, sample_paths, share
+from bands import Outlook, bands_by, sample_paths, share
 from calendars import listing_of, sessions_after
 from contracts import (
     BadBundle,
@@ -100,7 +100,7 @@ def told(served: Served, seen: View, outlook: Outlook, ema_span: int | None) -> 
         prices=_floats(path),
         smoothed_normalised=None if smoothed is None else _floats(smoothed),
         smoothed_prices=None if smoothed is None else _floats(_prices(smoothed, seen)),
-        bands=bands_of(served.calibration, outlook),
+        bands=bands_by(served.edges(), outlook),
         last_normalised=float(normalise(np.array([seen.last_mid]), seen.lo, seen.hi)[0]),
         last_mid=seen.last_mid,
         last_close=seen.last_close,

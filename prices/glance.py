@@ -41,16 +41,20 @@ def described(shelf: Shelf, ticker: str) -> Provenance | None:
         return None
 
 
-def mark(shelf: Shelf, ticker: str) -> tuple[tuple[int, int, int] | None, ...]:
+Stamp = tuple[int, int, int]
+
+
+def mark(shelf: Shelf, ticker: str) -> tuple[Stamp | None, ...]:
     """Differs from what it was whenever the ticker's files have been replaced or changed."""
-    csv = shelf.csv_path(ticker)
-    files = (csv, csv.with_suffix(".json"), csv.with_suffix(".quarantine.json"))
-    return tuple(_stamp(file) for file in files)
+    stem = f"{shelf.folder}/{ticker}_{shelf.kind}"
+    if (bars := _stamp(f"{stem}.csv")) is None:
+        return (None,)
+    return (bars, _stamp(f"{stem}.json"), _stamp(f"{stem}.quarantine.json"))
 
 
-def _stamp(path: Path) -> tuple[int, int, int] | None:
+def _stamp(path: str) -> Stamp | None:
     try:
-        facts = path.stat()
+        facts = Path(path).stat()
     except OSError:
         return None
     return facts.st_mtime_ns, facts.st_ino, facts.st_size

@@ -49,7 +49,7 @@ MAY_IMPORT = {
     "forecast_log": WORDS | {"records"},
     "novelty": WORDS,
     "cautions": WORDS | {"novelty"},
-    "served": WORDS | {"features", "novelty", "data_pipeline", "inference", "bases"},
+    "served": WORDS | {"bands", "features", "novelty", "data_pipeline", "inference", "bases"},
     "serving": WORDS | {"bands", "calendars", "features", "model_store", "served"},
     "champions": WORDS | {"inference", "model_store", "served"},
     "standings": WORDS
