@@ -10,7 +10,6 @@ from config import Settings
 from contracts import (
     BadBundle,
     Forecast,
-    ForecastingError,
     NoChampion,
     NoScores,
     Performance,
@@ -23,6 +22,7 @@ from data_pipeline import StockDataPipeline, resting_sources
 from forecast_log import ForecastLog
 from model_store import ModelStore, Published, read_walk
 from pages.history import correlations, last_bars, side_by_side
+from pages.inventory import Inventory
 from pages.reports import ReportFolder
 from pages.runs import TrackingServer
 from pages.state import Check, ServiceStates
@@ -41,7 +41,6 @@ from schemas import (
     RunsOut,
     ScoresOut,
     Setting,
-    TickerInfoOut,
 )
 
 # What is learnt and served. A name that is not here is a place, an address or a secret.
@@ -49,7 +48,6 @@ SHOWN = (
     *("start_date", "as_of", "recipe", "seed", "train_test_split", "validation_split"),
     *("window_size", "unrollings", "prediction_steps", "ema_span", "allow_synthetic", "refresh"),
 )
-MOST_TICKERS = 200  # that `/info` tells about
 
 
 class Pages:
@@ -58,6 +56,7 @@ class Pages:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._store = ModelStore(settings.models_dir)
+        self._inventory = Inventory(settings, self._store)
         self._log = ForecastLog(settings.database_url)
         sources = {name: partial(self._source, name) for name in resting_sources(settings)}
         self._reports = ReportFolder(settings.reports_dir)
@@ -151,7 +150,7 @@ class Pages:
 
     def drifts(self) -> DriftsOut:
         """The newest check of every ticker, alarms first."""
-        found = {ticker: self._log.latest_verdict(ticker) for ticker in self._known()}
+        found = {ticker: self._log.latest_verdict(ticker) for ticker in self._inventory.tickers()}
         checks = [DriftOut.of(verdict) for verdict in found.values() if verdict]
         return DriftsOut(
             checks=sorted(checks, key=lambda check: not check.alarm),
@@ -182,7 +181,7 @@ class Pages:
 
     def reports(self) -> ReportsOut:
         """The pages that the newest checks left."""
-        newest = [self._log.latest_verdict(ticker) for ticker in self._known()]
+        newest = [self._log.latest_verdict(ticker) for ticker in self._inventory.tickers()]
         return ReportsOut(reports=self._reports.listed(one for one in newest if one))
 
     def report(self, name: str) -> bytes:
@@ -201,7 +200,7 @@ class Pages:
             disclaimer=disclaimer,
             mlflow_url=self.settings.mlflow_url,
             settings={name: self._setting(name) for name in SHOWN},
-            tickers=[self._ticker(ticker) for ticker in self._known()[:MOST_TICKERS]],
+            tickers=[self._inventory.of(ticker) for ticker in self._inventory.tickers()],
             services=self._states.now(),
         )
 
@@ -210,11 +209,8 @@ class Pages:
         self._tracking.close()
         self._log.close()
 
-    def _known(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys((*self.settings.tickers, *self._store.tickers())))
-
     def _refuse_strangers(self, ticker: str) -> None:
-        if ticker not in self._known():
+        if ticker not in self._inventory.tickers():
             raise UnknownTicker(ticker)
 
     def _run_of_champion(self, ticker: str) -> str | None:
@@ -235,37 +231,6 @@ class Pages:
     def _setting(self, name: str) -> Setting:
         value = getattr(self.settings, name)
         return value if isinstance(value, str | int | float | None) else str(value)
-
-    def _ticker(self, ticker: str) -> TickerInfoOut:
-        facts: dict[str, object] = {
-            "ticker": ticker,
-            "configured": ticker in self.settings.tickers,
-            "currency": listing_of(ticker).currency,
-            **self._of_prices(ticker),
-            **self._of_model(ticker),
-        }
-        return TickerInfoOut.model_validate(facts)
-
-    def _of_prices(self, ticker: str) -> dict[str, object]:
-        names = ("first_session", "last_session", "source", "adjustment")
-        try:
-            found = self._read(ticker).provenance
-        except ForecastingError:
-            return {**dict.fromkeys(names), "sessions": 0, "stale": True, "sessions_behind": 0}
-        facts = {name: getattr(found, name) for name in (*names, "stale", "sessions_behind")}
-        return {**facts, "sessions": found.rows}
-
-    def _of_model(self, ticker: str) -> dict[str, object]:
-        names = ("version", "recipe", "trained_at", "trained_through")
-        try:
-            champion = self._store.champion(ticker)
-        except BadBundle:
-            champion = None
-        if champion is None:
-            return dict.fromkeys(names)
-        card = champion.card
-        values = (champion.version, card.recipe["name"], card.trained_at, card.trained_through)
-        return dict(zip(names, values, strict=True))
 
     def _database(self) -> str:
         self._log.latest_verdict(self.settings.tickers[0])

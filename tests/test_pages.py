@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -17,8 +18,11 @@ from starlette.testclient import TestClient
 from app import create_app
 from config import Settings
 from contracts import LogUnavailable, NoChampion, NotEnoughHistory, SourceUnavailable, UnknownTicker
+from data_pipeline import StockDataPipeline
+from model_store import ModelStore
 from pages import Pages
 from pages.history import correlations, last_bars, side_by_side
+from pages.inventory import Inventory
 from pages.state import FRESH_SECONDS, ServiceStates
 
 Serve = Callable[..., TestClient]
@@ -307,6 +311,19 @@ def test_what_there_is_by_ticker(real_pages):
     assert (apple.ticker, apple.version, apple.recipe) == ("AAPL", "1", "mlops_64_64_32")
     assert (apple.last_session, apple.source) == (date(2025, 12, 31), "file")
     assert (microsoft.last_session, microsoft.version, microsoft.sessions) == (None, None, 0)
+
+
+def test_what_there_is_is_told_again_until_a_file_changes(settings, trained_project, monkeypatch):
+    shutil.copytree(trained_project.folder / "data", settings.data_dir)
+    shutil.copytree(trained_project.folder / "models", settings.models_dir)
+    store = ModelStore(settings.models_dir)
+    inventory, reads = Inventory(settings, store), []
+    whole = StockDataPipeline.read
+    monkeypatch.setattr(StockDataPipeline, "read", lambda self: reads.append(1) or whole(self))
+    assert inventory.of("AAPL") is inventory.of("AAPL")
+    assert len(reads) == 1
+    store.publish("AAPL", store.champion("AAPL").path, "99")
+    assert inventory.of("AAPL").version == "99"
 
 
 # What answers
