@@ -203,6 +203,20 @@ def test_a_promotion_arrives_as_a_new_forecast(api, copy):
     assert second.data["prices"] == first.data["prices"]  # the same network under another name
 
 
+def test_new_prices_arrive_as_a_new_forecast(api, copy, real_data, tmp_path):
+    rows = (real_data / "yahoo" / "AAPL.csv").read_text().splitlines()
+    with listen(api) as answer:
+        events = events_of(answer.iter_lines())
+        first = next(events)
+        (tmp_path / "AAPL.csv").write_text("\n".join([rows[0], *rows[200:]]) + "\n")
+        run = copy.command("data_pipeline.py", "import", "AAPL", str(tmp_path / "AAPL.csv"))
+        assert run.returncode == 0, run.stderr
+        second = next(events)
+    assert second.kind == "forecast"
+    assert second.data["data"]["sha256"] != first.data["data"]["sha256"]
+    assert second.data["model"] == first.data["model"]
+
+
 def test_an_unknown_ticker_is_a_problem_before_anything_is_streamed(api):
     answer = httpx.get(f"{api}/stream/ZZZZ", timeout=30)
     assert (answer.status_code, answer.json()["type"]) == (404, "/problems/unknown_ticker")
