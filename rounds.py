@@ -84,6 +84,9 @@ class Rounds:
         prices = self._try(failures, "prices", StockDataPipeline(ticker, self.settings).load)
         if prices is None:
             return RoundReport(ticker=ticker, through=None, failures=tuple(failures))
+        if prices.provenance.stale:
+            behind = prices.provenance.sessions_behind
+            failures.append(f"prices are {behind} sessions behind and no newer ones were to be had")
         champion = usable_champion(ModelStore(self.settings.models_dir), prices)
         self._try(failures, "promise", lambda: self._promise(champion, prices))
         settled = self._try(failures, "settling", lambda: self._settle(prices))

@@ -17,7 +17,7 @@ from loop_project import calm, on, placed, with_champion
 from project import ROOT, Project, free_port
 
 from config import Settings
-from contracts import DriftVerdict
+from contracts import DriftVerdict, SourceUnavailable
 from forecast_log import ForecastLog
 from model_store import ModelStore
 from registry import Registry, experiment_name
@@ -115,6 +115,30 @@ def test_one_tickers_failure_does_not_stop_the_others(place, requests):
     (failure,) = watch.round(watch.tickers)
     assert failure.startswith("NOPE: prices failed")
     assert len(requests.promises("AAPL")) == 1
+
+
+class Away:
+    """A source that does not answer."""
+
+    name, adjustment, in_parts = "yfinance", "split", True
+
+    def fetch(self, ticker: str, first: date, last: date) -> None:
+        raise SourceUnavailable("Yahoo does not answer")
+
+
+def test_prices_that_could_not_be_brought_up_to_date_are_a_failure_to_be_tried_again(
+    place, requests, monkeypatch
+):
+    monkeypatch.setattr("data_pipeline.providers", lambda _: [Away()])
+    with_today = place.model_copy(update={"as_of": None})
+    report = Rounds(with_today, requests, calm_today).run("AAPL")
+    assert "sessions behind" in report.failures[0]
+    assert report.through == date(2025, 12, 31)
+    assert len(requests.promises("AAPL")) == 1
+
+
+def calm_today(ticker: str, settings: Settings, log: ForecastLog) -> DriftVerdict:
+    return calm(ticker, settings, log, as_of=date(2025, 12, 31))
 
 
 def test_a_bug_in_one_round_does_not_stop_the_others(place, requests):

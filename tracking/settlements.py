@@ -30,10 +30,18 @@ def record(client: Any, experiment: str, performance: Performance) -> tuple[str,
             versions[row.version] += row.n
     known = _known(client, experiment)
     marks = {v: f"{v}: {n} settled, {performance.revised} revised" for v, n in versions.items()}
+    _close_left_open(client, experiment)
     new = tuple(version for version, mark in marks.items() if known.get(version) != mark)
     for version in new:
         _log(client, experiment, performance, version, marks[version])
     return new
+
+
+def _close_left_open(client: Any, experiment: str) -> None:
+    """Mark what a killed loop left running as killed; its figures are logged anew."""
+    left = client.search_runs([experiment], f"tags.kind = '{KIND}' and status = 'RUNNING'")
+    for run in left:
+        client.set_terminated(run.info.run_id, "KILLED")
 
 
 def _known(client: Any, experiment: str) -> dict[str, str]:
