@@ -191,8 +191,9 @@ class ForecastDesk:
         return {t: self._gauge(t, standing) for t, standing in self._standings.known().items()}
 
     def realised(self) -> Mapping[str, Rows]:
-        """How forecasts of the tickers asked for turned out, as it was known a minute ago."""
-        return self._realised.at_hand(self._standings.known())
+        """How forecasts of the models that answer turned out, as it was known a minute ago."""
+        standings = self._standings.known()
+        return self._realised.at_hand({t: s.served.identity.version for t, s in standings.items()})
 
     def cache_counts(self) -> tuple[int, int]:
         """(hits, misses) of the answers kept."""

@@ -38,16 +38,25 @@ class Realised:
         self._closing = threading.Event()
         self._scout = ThreadPoolExecutor(1, thread_name_prefix="realised")
 
-    def at_hand(self, tickers: Iterable[str]) -> Mapping[str, Rows]:
-        """What is known now, real prices only; has somebody look where that is a minute old."""
-        wanted = tuple(tickers)
+    def at_hand(self, versions: Mapping[str, str]) -> Mapping[str, Rows]:
+        """What is known now; has somebody look where that is a minute old.
+
+        Args:
+            versions: of the model that answers now, by ticker; rows of no other are given, and
+                none of invented prices.
+        """
+        wanted = tuple(versions)
         with self._changing:
             due = bool(wanted) and self._clock() - self._looked_at >= LOOK_SECONDS
             if due:
                 self._looked_at = self._clock()
         if due:
             self._send(wanted)
-        return {t: self._rows[t][1] for t in wanted if t in self._rows}
+        return {
+            ticker: tuple(row for row in self._rows[ticker][1] if row.version == version)
+            for ticker, version in versions.items()
+            if ticker in self._rows
+        }
 
     def look(self, tickers: Iterable[str]) -> None:
         """Compute anew what was settled since the last look."""

@@ -126,6 +126,9 @@ class Desk:
     def written(self):
         return 1, 0, 0
 
+    def realised(self):
+        return {}
+
 
 def test_alerts_and_board_ask_for_what_the_api_really_counts():
     metrics = Metrics(Crowd(Settings()))

@@ -12,6 +12,7 @@ from contracts import LogUnavailable
 from forecast_log import ForecastLog
 from realised import LOOK_SECONDS, Realised
 
+SERVING = {"AAPL": "3"}
 TODAY = date(2026, 12, 31)
 
 
@@ -41,7 +42,7 @@ def test_figures_are_there_after_a_settling(log):
     log.settle(prices(walk(100, 103, 101)), TODAY)
     figures = Realised(log)
     figures.look(["AAPL"])
-    assert [row.step for row in figures.at_hand(["AAPL"])["AAPL"]] == [1, None]
+    assert [row.step for row in figures.at_hand(SERVING)["AAPL"]] == [1, None]
     figures.close()
 
 
@@ -50,11 +51,11 @@ def test_asking_waits_for_nothing_and_has_somebody_look_once_a_minute(log, count
     log.settle(prices(walk(100, 103, 101)), TODAY)
     now = [0.0]
     figures = Realised(log, clock=lambda: now[0])
-    assert figures.at_hand(["AAPL"]) == {}
-    while not figures.at_hand(["AAPL"]):  # the look that was begun ends
+    assert figures.at_hand(SERVING) == {}
+    while not figures.at_hand(SERVING):  # the look that was begun ends
         time.sleep(0.01)
     now[0] = LOOK_SECONDS / 2
-    figures.at_hand(["AAPL"])
+    figures.at_hand(SERVING)
     figures.close()
     assert counted == ["AAPL"]
 
@@ -79,12 +80,22 @@ def test_nothing_is_computed_again_before_the_next_settling(log, counted):
     figures.close()
 
 
+def test_only_the_model_that_answers_is_told_of(log):
+    serve(log, forecast(version="2"), forecast())
+    log.settle(prices(walk(100, 103, 101)), TODAY)
+    figures = Realised(log)
+    figures.look(["AAPL"])
+    assert {row.version for row in figures.at_hand({"AAPL": "2"})["AAPL"]} == {"2"}
+    assert figures.at_hand({"AAPL": "4", "MSFT": "1"}) == {"AAPL": ()}
+    figures.close()
+
+
 def test_invented_prices_are_no_live_figures(log):
     serve(log, forecast(source="synthetic"))
     log.settle(prices(walk(100, 103, 101), source="synthetic"), TODAY)
     figures = Realised(log)
     figures.look(["AAPL"])
-    assert figures.at_hand(["AAPL"]) == {"AAPL": ()}
+    assert figures.at_hand(SERVING) == {"AAPL": ()}
     figures.close()
 
 
@@ -99,5 +110,5 @@ def test_a_database_that_is_away_leaves_what_was_known(log, monkeypatch):
 
     monkeypatch.setattr(log, "settled_at", away)
     figures.look(["AAPL"])
-    assert len(figures.at_hand(["AAPL"])["AAPL"]) == 2
+    assert len(figures.at_hand(SERVING)["AAPL"]) == 2
     figures.close()
