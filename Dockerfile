@@ -134,10 +134,12 @@ COPY --from=monitor-venv /opt/venv /opt/venv
 COPY watch.py rounds.py retraining.py leasing.py registry_commands.py succession.py registry.py \
      evaluation.py fitting.py forecasters.py walk_scores.py referee.py \
      metrics.py baseline_arima.py model.py \
-     drift_monitor.py drift.py serving.py served.py novelty.py bases.py inference.py forecast_log.py \
+     drift_monitor.py drift_report.py drift.py alerts.py \
+     serving.py served.py novelty.py bases.py inference.py forecast_log.py \
      model_store.py recipes.py bands.py panel.py significance.py \
      data_pipeline.py generate_synthetic_data.py figures.py features.py calendars.py config.py ./
 COPY contracts/ contracts/
+COPY watching/ watching/
 COPY records/ records/
 COPY prices/ prices/
 COPY tracking/ tracking/

@@ -6,6 +6,7 @@ Knows neither who uses a setting nor what for.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
@@ -34,6 +35,8 @@ PREFIX = "STOCK_"
 ENV_FILE = ".env"
 IN_FILE = "_FILE"  # STOCK_DATABASE_URL_FILE names a file that holds STOCK_DATABASE_URL
 HERE = Path(__file__).resolve().parent
+WEB_ADDRESS = r"https?://[^\s/]+\S*"
+SECRETS = {"alert_webhook"}  # an address may hold a key: errors do not repeat what was given
 FOREIGN = {"mlflow_tracking_uri", "alphavantage_api_key"}  # known everywhere by their own names
 
 
@@ -139,6 +142,7 @@ class Settings(BaseSettings):
     public_api_url: str | None = None  # where a browser finds it, if elsewhere
     mlflow_api_url: str | None = None  # where the API finds the MLflow server, if elsewhere
     mlflow_url: str = "http://127.0.0.1:5000"  # where a browser finds the MLflow UI
+    alert_webhook: SecretStr | None = None  # http or https; alarms of the drift monitor go there
     log_level: Annotated[str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR)$")] = "WARNING"
 
     @classmethod
@@ -153,6 +157,13 @@ class Settings(BaseSettings):
         """As usual, and after the environment what its `_FILE` variables point at."""
         named = InitSettingsSource(settings_cls, init_kwargs=_from_files())
         return init_settings, env_settings, named, dotenv_settings, file_secret_settings
+
+    @field_validator("alert_webhook")
+    @classmethod
+    def _web_address(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.fullmatch(WEB_ADDRESS, value.get_secret_value()):
+            raise ValueError("an http:// or https:// address is needed")
+        return value
 
     @field_validator("tickers")
     @classmethod
@@ -231,4 +242,5 @@ def with_flags(settings: Settings, flags: Mapping[str, object]) -> Settings:
 def _explain(row: Mapping[str, Any]) -> str:
     name = str(row["loc"][0])
     name = (name if name.lower() in FOREIGN else f"{PREFIX}{name}").upper()
-    return f"{name}={row['input']!r}: {row['msg']}"
+    given = "..." if str(row["loc"][0]).lower() in SECRETS else repr(row["input"])
+    return f"{name}={given}: {row['msg']}"

@@ -1,71 +1,55 @@
-"""Has the market, or the champion's error, moved since training? Evidently reports and a verdict.
+"""Has the market, the champion's error or the feed moved since training? A verdict and reports.
 
-The only door to Evidently, which takes seconds to import and is therefore imported where it is
-used. Compares returns, ranges and errors, never price levels, which always drift. Knows nothing of
-retraining. `python drift_monitor.py AAPL` writes two HTML reports and records the verdict; it exits
-0 whether or not there is an alarm (the verdict says), and 2 with one line where it cannot tell.
+Compares moves and errors, never price levels, which always drift. Knows nothing of retraining.
+`python drift_monitor.py AAPL` replays the check over every session since training, writes two HTML
+reports, tells the webhook of a new alarm and records the verdict; it exits 0 whether or not there
+is an alarm (the verdict says), and 2 with one line where it cannot tell.
 """
 
 from __future__ import annotations
 
 import argparse
-import html
 import logging
 import sys
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from alerts import Webhook
 from config import Settings, get_settings
 from contracts import (
     BadBundle,
     BadPrices,
     DriftVerdict,
-    FeatureDrift,
     FloatArray,
     ForecastingError,
     NoChampion,
     Prices,
-    Span,
     parse_ticker,
 )
 from data_pipeline import StockDataPipeline, training_bars
-from drift import (
-    ERROR_RATIO,
-    FALSE_ALARMS,
-    FEATURES,
-    LEAST_ROWS,
-    METHOD,
-    WORDS,
-    Samples,
-    as_table,
-    checked_frames,
-    error_ratio,
-    feature_drift,
-    judge,
-    sequence_columns,
-    summarise,
-)
+from drift import FALSE_ALARMS, Comparison, checked_frames, compare, error_ratio, sequence_columns
+from drift_report import OUTCOME, write_report
 from forecast_log import ForecastLog, verdict_json
 from inference import Network, TrainedModel, one_step_table
 from model_store import NETWORK, REFERENCE, ModelStore, Published
 from serving import check_match
+from watching.calibration import Calibrated, calibrate
+from watching.kept import kept, key_of
+from watching.measures import MODEL
+from watching.reasons import summarise
+from watching.replays import Replay, replay
+from watching.samples import OPTIONAL, Samples, page_of, reasons_of, samples_of
+from watching.tables import as_table, history_table
 
 log = logging.getLogger(__name__)
 
-CURRENT_ROWS = 60  # sessions a check looks back over: a quarter of a year
-OUTCOME = ["actual", "prediction"]
-BY_CHANCE = (
-    f"Thresholds come from a block bootstrap of the reference sample; at most about "
-    f"{FALSE_ALARMS:.0%} of checks are meant to alarm by chance."
-)
+HISTORY = 60  # sessions of the replay that a verdict keeps: a quarter of a year
 
 
 class DriftMonitor:
@@ -91,8 +75,9 @@ class DriftMonitor:
             BadPrices: NaN, infinity, or columns that differ.
         """
         reference, current = checked_frames(reference_data, current_data)
-        drift = feature_drift(reference, current, FALSE_ALARMS, self.settings.seed)
-        return write_report(reference, current, drift, Path(output_path))
+        found = compare(reference, current, FALSE_ALARMS, self.settings.seed)
+        samples, path = (reference, current), Path(output_path)
+        return write_report(samples, found.features, worth_once(found), path)
 
     def generate_model_drift_report(  # noqa: PLR0913 - the specified call
         self,
@@ -125,16 +110,19 @@ class DriftMonitor:
             _with_outcome(inputs[0], y_ref, predictions_ref),
             _with_outcome(inputs[1], y_curr, predictions_curr),
         )
-        drift = feature_drift(*inputs, FALSE_ALARMS, self.settings.seed)
-        return write_report(reference, current, drift, Path(output_path))
+        found = compare(*inputs, FALSE_ALARMS, self.settings.seed)
+        samples, path = (reference, current), Path(output_path)
+        return write_report(samples, found.features, worth_once(found), path)
 
-    def check(self, current_rows: int = CURRENT_ROWS) -> DriftVerdict:
-        """Judge the newest sessions against the champion's training, and write both reports.
+    def check(self, history: int = HISTORY) -> DriftVerdict:
+        """Judge every session since the champion's training as of its own day; write both reports.
 
-        A feed whose newer bars were refused is an alarm in itself: nobody watches the market then.
+        The verdict is that of the newest session; how long something has moved is counted in
+        sessions, however often anybody looks. A feed whose newer bars were refused is an alarm
+        at once: nobody watches the market then.
 
         Args:
-            current_rows: how many of the newest sessions.
+            history: how many of the newest sessions the verdict keeps.
 
         Raises:
             NoChampion: nothing to check, or a model that does not fit the prices.
@@ -142,30 +130,30 @@ class DriftMonitor:
         """
         with tqdm(total=4, desc=f"{self.ticker} drift", unit="step", disable=None) as bar:
             published, prices = self._champion_and_prices()
-            quarantined = prices.provenance.quarantined
+            samples = gather(published, prices)
             bar.update()
-            samples = gather(published, prices, current_rows)
-            drift = judge(samples, self.settings.seed)
+            calibrated = self._calibrated(samples)
+            found = replay(samples.references, samples.days, calibrated.thresholds)
+            verdict = judged(published, prices, samples, (found, calibrated.false_alarms))
             bar.update()
             reports = []
-            for path in self._write_reports(samples, drift):
+            for path in self._write_reports(samples, verdict):
                 reports.append(path.name)
                 bar.update()
-        return DriftVerdict(
-            ticker=self.ticker,
-            checked_at=datetime.now(UTC),
-            as_of=samples.recent["date"].iloc[-1].date(),
-            alarm=quarantined is not None or any(row.drifted for row in drift),
-            summary=summarise(drift, len(samples.recent), quarantined),
-            features=drift,
-            reference_rows=len(samples.training),
-            current_rows=len(samples.recent),
-            rmse_ratio_reference=error_ratio(samples.held_out),
-            rmse_ratio_current=error_ratio(samples.recent),
-            model_version=published.version,
-            data_source=prices.provenance.source,
-            reports=tuple(reports),
-        )
+        return replace(verdict, reports=tuple(reports), history=found.history(history))
+
+    def watch(self, records: ForecastLog, history: int = HISTORY) -> DriftVerdict:
+        """Check, tell the webhook of an alarm it has not heard of, and record the verdict.
+
+        Raises:
+            ForecastingError: as `check`; or the database is away, when nobody was told.
+        """
+        verdict = self.check(history)
+        webhook = Webhook(self.settings.alert_webhook, self.settings.public_api_url)
+        if webhook.tell(verdict, records.verdicts(self.ticker)):
+            verdict = replace(verdict, alerted=True)
+        records.record_verdict(verdict)
+        return verdict
 
     def _champion_and_prices(self) -> tuple[Published, Prices]:
         published = ModelStore(self.settings.models_dir).champion(self.ticker)
@@ -175,126 +163,93 @@ class DriftMonitor:
         check_match(published, prices)
         return published, prices
 
-    def _write_reports(self, samples: Samples, drift: tuple[FeatureDrift, ...]) -> Iterator[Path]:
-        """Inputs against training, then errors against the held-out sessions."""
-        folder = self.settings.reports_dir
-        inputs = [row for row in drift if row.feature != ERROR_RATIO]
+    def _calibrated(self, samples: Samples) -> Calibrated:
+        """Thresholds of the champion's reference, computed once and kept beside the prices."""
+        seed, references = self.settings.seed, samples.references
+        path = self.settings.data_dir / "drift" / f"{self.ticker}.json"
+        return kept(path, key_of(references, seed), lambda: calibrate(references, seed))
+
+    def _write_reports(self, samples: Samples, verdict: DriftVerdict) -> Iterator[Path]:
+        """Features against training, then errors against the held-out sessions."""
+        folder, worth = self.settings.reports_dir, worth_monthly(verdict)
+        model = [row for row in verdict.features if row.feature in MODEL]
         pages = [
-            (samples.training[FEATURES], samples.recent[FEATURES], inputs, "data_drift"),
-            (_indexed(samples.held_out), _indexed(samples.recent), drift[-1:], "model_performance"),
+            (page_of(samples), verdict.features, "data_drift"),
+            ((_indexed(samples.former), _indexed(samples.recent)), model, "model_performance"),
         ]
-        for reference, current, rows, name in pages:
-            yield write_report(reference, current, rows, folder / f"{self.ticker}_{name}.html")
+        for frames, rows, name in pages:
+            yield write_report(frames, rows, worth, folder / f"{self.ticker}_{name}.html")
 
 
-def gather(published: Published, prices: Prices, current_rows: int) -> Samples:
-    """Training and held-out rows as the bundle keeps them, recent ones from the prices.
+def gather(published: Published, prices: Prices) -> Samples:
+    """Training and held-out rows as the bundle keeps them, later ones from the prices.
 
     Raises:
         BadBundle: the bundle keeps no usable reference.
+        NotEnoughHistory: too few sessions to check.
     """
     card = published.card
-    kept = _reference(published.path)
-    bars = training_bars(prices, card.start_date)
     model = TrainedModel(Network(published.path / NETWORK), card.recipe)
-    recent = one_step_table(model, bars).tail(current_rows)
-    held_out = _within(kept, card.test)
-    before = held_out[held_out["date"] < recent["date"].iloc[0]]
-    return Samples(
-        training=_within(kept, card.train),
-        held_out=before if len(before) >= LEAST_ROWS else held_out,
-        recent=recent.reset_index(drop=True),
-    )
+    now = one_step_table(model, training_bars(prices, card.start_date))
+    return samples_of(_reference(published.path), now, (card.train, card.test))
 
 
 def _reference(bundle: Path) -> pd.DataFrame:
-    needed = ["date", *FEATURES, "last_mid", "last_close", *OUTCOME]
+    needed = ["date", "return", "range", "last_mid", "last_close", *OUTCOME]
     try:
-        return pd.read_csv(bundle / REFERENCE, usecols=needed, parse_dates=["date"])
-    except (OSError, ValueError) as error:
+        rows = pd.read_csv(bundle / REFERENCE, parse_dates=["date"])
+        return rows[[*needed, *(name for name in OPTIONAL if name in rows)]]
+    except (OSError, ValueError, KeyError) as error:
         raise BadBundle(
             f"{bundle.name}: {REFERENCE} is missing or unreadable; train it again"
         ) from error
 
 
-def _within(rows: pd.DataFrame, span: Span) -> pd.DataFrame:
-    inside = rows["date"].between(pd.Timestamp(span.first), pd.Timestamp(span.last))
-    return rows[inside].reset_index(drop=True)
-
-
-def write_report(
-    reference: pd.DataFrame, current: pd.DataFrame, drift: Sequence[FeatureDrift], path: Path
-) -> Path:
-    """Let Evidently draw both samples with our method and thresholds; our rows stand on top.
-
-    Args:
-        reference: numeric columns; `actual` and `prediction`, where present, are judged as a
-            regression, every other column as an input.
-        current: the same columns.
-        drift: the rows to show, with the threshold of every input column.
-        path: the HTML file, replaced in one step.
-    """
-    inputs = [str(name) for name in reference if name not in OUTCOME]
-    limits = {row.feature: row.threshold for row in drift if row.feature in inputs}
-    with _quiet_evidently():
-        page: str = _evidently_run(reference, current, limits).get_html_str(as_iframe=False)
-    page = page.replace("<body>", f"<body>{_as_html(drift, reference, current)}", 1)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.tmp")
-    draft.write_text(page, "utf-8")
-    draft.replace(path)
-    log.info("report=%s rows=%d", path.name, len(current))
-    return path
-
-
-def _evidently_run(reference: pd.DataFrame, current: pd.DataFrame, limits: dict[str, float]) -> Any:
-    """Evidently's snapshot: a regression where there is an outcome, drift of the columns named."""
-    from evidently import DataDefinition, Dataset, Regression, Report
-    from evidently.presets import DataDriftPreset, RegressionPreset
-
-    outcome = [Regression(target=OUTCOME[0], prediction=OUTCOME[1])]
-    judged = outcome if OUTCOME[0] in reference else None
-    form = DataDefinition(numerical_columns=list(limits), regression=judged)
-    parts = [RegressionPreset()] if judged else []
-    if limits:
-        parts.append(
-            DataDriftPreset(
-                columns=list(limits),
-                num_method=METHOD,
-                per_column_threshold=limits,
-                drift_share=1 / len(limits),  # one drifted column is drift
-            )
-        )
-    former, recent = (Dataset.from_pandas(part, form) for part in (reference, current))
-    return Report(parts).run(recent, former)
-
-
-@contextmanager
-def _quiet_evidently() -> Iterator[None]:
-    """Known warnings of Evidently 0.7 and what it stands on; none concerns the result."""
-    still = np.errstate(divide="ignore", invalid="ignore")  # correlations of a column that stands
-    with still, warnings.catch_warnings():
-        for message, category in (
-            ("numpy.core is deprecated", DeprecationWarning),
-            ("invalid escape sequence", DeprecationWarning),
-            ("(Call to|Use of) deprecated", DeprecationWarning),  # litestar's
-            (r"\s*R\^2 score is not well-defined", UserWarning),  # of single rows it plots
-        ):
-            warnings.filterwarnings("ignore", message, category)
-        yield
-
-
-def _as_html(drift: Sequence[FeatureDrift], reference: pd.DataFrame, current: pd.DataFrame) -> str:
-    rows = "".join(
-        f"<tr><td>{html.escape(WORDS.get(row.feature, row.feature))}</td><td>{row.distance:.3f}"
-        f"</td><td>{row.threshold:.3f}</td><td>{'moved' if row.drifted else 'as before'}</td></tr>"
-        for row in drift
+def judged(
+    published: Published, prices: Prices, samples: Samples, replayed: tuple[Replay, float]
+) -> DriftVerdict:
+    """The verdict of a replay, without history and reports; `replayed` has the rate beside it."""
+    found, false_alarms = replayed
+    drift, quarantined = found.features(reasons_of(samples, found)), prices.provenance.quarantined
+    severity = "critical" if quarantined else found.severity
+    moved = tuple(row.reason for row in drift if row.drifted)
+    refused = (f"newer bars were refused: {quarantined}",) if quarantined else ()
+    return DriftVerdict(
+        ticker=prices.ticker,
+        checked_at=datetime.now(UTC),
+        as_of=found.dates[-1],
+        alarm=severity in ("alarm", "critical"),
+        severity=severity,
+        summary=summarise(found.severity, drift, false_alarms, quarantined),
+        features=drift,
+        reference_rows=len(samples.training),
+        current_rows=len(samples.recent),
+        rmse_ratio_reference=_error_ratio(samples.former),
+        rmse_ratio_current=_error_ratio(samples.recent),
+        model_version=published.version,
+        data_source=prices.provenance.source,
+        reports=(),
+        consecutive=max(row.consecutive for row in drift),
+        reasons=(*refused, *moved),
+        episode=found.dates[-1] if quarantined else found.episode,
+        cooled_down=not quarantined and found.told_before,
+        false_alarms_per_month=false_alarms,
     )
+
+
+def worth_monthly(verdict: DriftVerdict) -> str:
+    """What an alarm of the daily check is worth, for a report."""
     return (
-        '<section style="font-family:sans-serif;margin:24px">'
-        f"<p>{len(current)} recent rows against {len(reference)} reference rows. {BY_CHANCE}</p>"
-        '<table cellpadding="6"><tr><th align="left">what</th><th>distance</th><th>threshold</th>'
-        f"<th>verdict</th></tr>{rows}</table></section>"
+        f"{verdict.reference_rows} sessions of training; chance alone raises an alarm in "
+        f"{verdict.false_alarms_per_month:.1%} of months, measured by a block bootstrap of them."
+    )
+
+
+def worth_once(found: Comparison) -> str:
+    """What drift found by a single comparison is worth, for a report."""
+    return (
+        f"Chance alone finds drift in {found.false_alarms:.1%} of {found.draws} comparisons drawn "
+        "from the reference in blocks."
     )
 
 
@@ -305,40 +260,59 @@ def _with_outcome(inputs: pd.DataFrame, actual: object, prediction: object) -> p
     return inputs.assign(**said)
 
 
+def _with_raw(rows: pd.DataFrame) -> pd.DataFrame:
+    """Prices of measured sessions, under their own names."""
+    return rows.filter(like="raw_").rename(columns=lambda name: str(name).removeprefix("raw_"))
+
+
+def _error_ratio(rows: pd.DataFrame) -> float:
+    return error_ratio(_with_raw(rows))
+
+
 def _indexed(rows: pd.DataFrame) -> pd.DataFrame:
     """Outcome and forecast with the last known mid at 100, so that no price level is compared."""
-    return 100 * rows[OUTCOME].div(rows["last_mid"], axis=0)
+    prices = _with_raw(rows)
+    return (100 * prices[OUTCOME].div(prices["last_mid"], axis=0)).reset_index(drop=True)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Check a ticker for drift, write the reports, record the verdict. 0 with or without alarm."""
     parser = argparse.ArgumentParser(prog="drift_monitor.py", description=main.__doc__)
     parser.add_argument("ticker", help="symbol, such as AAPL")
-    parser.add_argument("--json", action="store_true", help="print the verdict as JSON")
+    shown = parser.add_mutually_exclusive_group()
+    shown.add_argument("--json", action="store_true", help="print the verdict as JSON")
+    shown.add_argument("--html", action="store_true", help="print the paths of the HTML reports")
     parser.add_argument(
-        "--current",
+        "--replay",
         type=_sessions,
-        default=CURRENT_ROWS,
-        help="newest sessions judged (60)",
+        metavar="SESSIONS",
+        help="also show what the check says as of each of the newest sessions",
     )
     arguments = parser.parse_args(argv)
     try:
         settings = get_settings()
         logging.basicConfig(level=settings.log_level, format="%(levelname)s %(name)s %(message)s")
-        verdict = DriftMonitor(arguments.ticker, settings).check(arguments.current)
-        store = ForecastLog(settings.database_url)
-        store.record_verdict(verdict)
-        store.close()
+        records = ForecastLog(settings.database_url)
+        monitor = DriftMonitor(arguments.ticker, settings)
+        verdict = monitor.watch(records, arguments.replay or HISTORY)
+        records.close()
     except ForecastingError as error:
         print(f"drift_monitor.py: {error}", file=sys.stderr)
         return 2
-    print(verdict_json(verdict) if arguments.json else as_table(verdict))
+    if arguments.json:
+        print(verdict_json(verdict))
+    elif arguments.html:
+        print("\n".join(str(settings.reports_dir / name) for name in verdict.reports))
+    else:
+        print(as_table(verdict))
+        if arguments.replay:
+            print(f"\n{history_table(verdict.history)}")
     return 0
 
 
 def _sessions(text: str) -> int:
-    if not text.isdigit() or int(text) < LEAST_ROWS:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from {LEAST_ROWS} up")
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of sessions from 1 up")
     return int(text)
 
 

@@ -12,6 +12,8 @@ import pandas as pd
 
 from contracts import FloatArray, NotEnoughHistory, Scaling
 
+VOLUME_SESSIONS = 60  # a quarter: longer than what a week of results does to volume
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sequences:
@@ -209,17 +211,24 @@ def daily_features(bars: pd.DataFrame) -> pd.DataFrame:
     """What drift is measured on, never price levels: one row per session but the first.
 
     Args:
-        bars: columns Date, High, Low; ascending.
+        bars: columns Date, Open, High, Low, Close, Volume; ascending.
 
     Returns:
-        Date; `return`, log change of the mid-price (0.01 is about +1 %); `range`, log(high/low).
+        Date; `return`, log change of the mid-price (0.01 is about +1 %); `range`, log(high/low);
+        `gap`, log of the open over the close before; `volume`, log of the volume over the median
+        of the up to VOLUME_SESSIONS before it, so that a split leaves it alone.
     """
-    high, low = bars["High"].to_numpy(dtype=float), bars["Low"].to_numpy(dtype=float)
-    mid = mid_price(high, low)
+    open_, high, low, close, volume = (
+        bars[name].to_numpy(dtype=float) for name in ("Open", "High", "Low", "Close", "Volume")
+    )
+    traded = pd.Series(np.log(np.maximum(volume, 1.0)))
+    usual = traded.rolling(VOLUME_SESSIONS, min_periods=1).median().to_numpy()
     return pd.DataFrame(
         {
             "Date": bars["Date"].to_numpy()[1:],
-            "return": np.diff(np.log(mid)),
+            "return": np.diff(np.log(mid_price(high, low))),
             "range": np.log(high / low)[1:],
+            "gap": np.log(open_[1:] / close[:-1]),
+            "volume": traded.to_numpy()[1:] - usual[:-1],
         }
     )

@@ -16,7 +16,7 @@ import pandas as pd
 
 from bands import Outlook
 from contracts import FloatArray, NotEnoughHistory, Scaling
-from features import Sequences, mid_price, normalise, scaled_sequences
+from features import Sequences, daily_features, mid_price, normalise, scaled_sequences
 from panel import WARM_UP, PanelInputs, inputs_of_levels, panel_inputs, scale_at
 
 BATCH = 2048  # rows per run: a whole history at once would hold all its states
@@ -192,26 +192,20 @@ def one_step_table(model: TrainedModel, bars: pd.DataFrame) -> pd.DataFrame:
             the model needs.
 
     Returns:
-        One row per target session: `date`; `return` and `range` of that session (logs); and
-        `last_mid last_close prediction actual` in prices.
+        One row per target session: `date`; `return range gap volume` of that session, as
+        `features.daily_features` has them; `last_mid last_close prediction actual` in prices.
 
     Raises:
         NotEnoughHistory: no session can be forecast.
     """
-    high, low = bars["High"].to_numpy(dtype=float), bars["Low"].to_numpy(dtype=float)
-    mids = mid_price(high, low)
+    mids = mid_price(bars["High"].to_numpy(dtype=float), bars["Low"].to_numpy(dtype=float))
     last = np.arange(model.first_origin, len(bars) - 1)
     if len(last) == 0:
         raise NotEnoughHistory(have=len(bars), need=model.first_origin + 2)
-    target = last + 1
-    return pd.DataFrame(
-        {
-            "date": bars["Date"].to_numpy()[target],
-            "return": np.log(mids[target] / mids[last]),
-            "range": np.log(high / low)[target],
-            "last_mid": mids[last],
-            "last_close": bars["Close"].to_numpy(dtype=float)[last],
-            "prediction": model.outlook(bars, last, 1).point[:, 0],
-            "actual": mids[target],
-        }
+    days = daily_features(bars).iloc[last].reset_index(drop=True)  # its row i is session i + 1
+    return days.rename(columns={"Date": "date"}).assign(
+        last_mid=mids[last],
+        last_close=bars["Close"].to_numpy(dtype=float)[last],
+        prediction=model.outlook(bars, last, 1).point[:, 0],
+        actual=mids[last + 1],
     )

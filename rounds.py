@@ -60,12 +60,8 @@ class RoundReport:
 
 
 def watched(ticker: str, settings: Settings, requests: ForecastLog) -> DriftVerdict:
-    """One drift check, recorded; an alarm is in the log."""
-    verdict = DriftMonitor(ticker, settings).check()
-    requests.record_verdict(verdict)
-    if verdict.alarm:
-        log.warning("drift ticker=%s summary=%s", ticker, verdict.summary)
-    return verdict
+    """One drift check, recorded; an alarm is in the log and, where there is one, at the webhook."""
+    return DriftMonitor(ticker, settings).watch(requests)
 
 
 class Rounds:

@@ -94,6 +94,7 @@ def _placed(folder: Path, plan: Plan, given: Settings) -> Settings:
     shutil.rmtree(folder, ignore_errors=True)
     settings = given.model_copy(
         update={
+            "alert_webhook": None,  # nobody is to be told of alarms of the past
             "tickers": plan.tickers,
             "as_of": None,
             "pretrained_dir": given.pretrained_dir.resolve(),

@@ -61,7 +61,8 @@ class DriftVerdict:
     episode: date | None = None  # the session that opened the alarm which stands
     cooled_down: bool = False  # that session is past: the alarm was raised before, not now
     false_alarms_per_month: float | None = None  # share of 21-session months, by the bootstrap
-    history: tuple[CheckedSession, ...] = ()  # the sessions replayed, oldest first
+    history: tuple[CheckedSession, ...] = ()  # the newest sessions replayed, oldest first
+    alerted: bool = False  # the webhook took it: an episode is told once per severity
 
     def __post_init__(self) -> None:
         if self.alarm and self.severity in ("none", "watch"):  # of the first version

@@ -105,6 +105,7 @@ class DriftOut(Out):
         default=None, description="Share of 21-session months with a false alarm, by bootstrap"
     )
     history: list[CheckedSessionOut] = Field(default=[], description="Oldest first")
+    alerted: bool = Field(default=False, description="The webhook was told")
 
     @classmethod
     def of(cls, verdict: DriftVerdict) -> Self:

@@ -30,7 +30,10 @@ MAY_IMPORT = {
     "calendars": WORDS,
     "answers": WORDS,
     "figures": WORDS,
-    "drift": WORDS | {"features", "metrics"},
+    "watching": WORDS,
+    "drift": WORDS | {"watching"},
+    "drift_report": WORDS | {"watching"},
+    "alerts": WORDS,
     "search_space": WORDS | {"recipes"},
     "versions": set(),
     "leakage": set(),
@@ -86,7 +89,10 @@ MAY_IMPORT = {
     | {"model_store", "bases", "serving", "fitting", "base_training", "scorecard", "forecasters"},
     "backtest": WORDS
     | {"config", "data_pipeline", "recipes", "report", "scorecard", "walkforward"},
-    "drift_monitor": WORDS | {"config", "serving", "referee"} | PURE | DOORS,
+    "drift_monitor": WORDS
+    | {"config", "serving", "referee", "watching", "alerts", "drift_report"}
+    | PURE
+    | DOORS,
     "published_systems": WORDS,
     "published_sums": WORDS | {"metrics"},
     "published_fits": WORDS
@@ -174,7 +180,7 @@ DOOR_OF = {
     "onnxruntime": {"inference"},
     "sqlalchemy": {"forecast_log", "records", "registry"},  # registry only names its errors
     "alembic": {"records"},
-    "evidently": {"drift_monitor"},
+    "evidently": {"drift_report"},
     "fastapi": {"app", "web"},
     "prometheus_client": {"web"},
     "limits": {"web"},
@@ -186,7 +192,7 @@ DOOR_OF = {
     "exchange_calendars": {"calendars"},
     "apscheduler": {"watch"},
     # the dashboard to the API, prices to Alpha Vantage, pages to the tracking server
-    "httpx": {"api_client", "prices", "pages"},
+    "httpx": {"api_client", "prices", "pages", "alerts"},
 }
 
 PACKAGES = sorted(p.parent for p in ROOT.glob("*/__init__.py"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,7 +12,9 @@ import numpy as np
 import onnx
 import pandas as pd
 import pytest
+from local_receiver import local_receiver
 from onnx import TensorProto, helper
+from pydantic import SecretStr
 
 import drift_monitor
 from contracts import (
@@ -26,13 +27,18 @@ from contracts import (
     SourceUnavailable,
     Span,
 )
-from drift import Samples, distance, feature_drift
-from drift_monitor import DriftMonitor, gather, main, write_report
+from drift import compare
+from drift_monitor import DriftMonitor, gather, main
+from drift_report import quiet_evidently, run_evidently, write_report
 from forecast_log import ForecastLog, parse_verdict
 from inference import Network, TrainedModel, one_step_table
 from model_store import CARD, NETWORK, REFERENCE, ModelStore, card_json
 from tests.builders import card, provenance
 from tests.test_drift import garch
+from watching.calibration import WARM_UP
+from watching.distances import distance
+from watching.measures import LONGEST
+from watching.samples import Samples
 
 ROOT = Path(__file__).resolve().parent.parent
 DAYS = 700
@@ -121,10 +127,16 @@ def calm(settings, shelf, tmp_path):
     return published
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Reports are named and not drawn, which takes seconds."""
+    monkeypatch.setattr(drift_monitor, "write_report", lambda *page: page[-1])
+
+
 def evidently_values(reference: pd.DataFrame, current: pd.DataFrame, limits: dict) -> dict:
     """What Evidently itself computes for the page, by metric name."""
-    with drift_monitor._quiet_evidently():
-        snapshot = drift_monitor._evidently_run(reference, current, limits)
+    with quiet_evidently():
+        snapshot = run_evidently(reference, current, limits)
     return {
         row["metric_name"].partition("(")[0]: row["value"] for row in snapshot.dict()["metrics"]
     }
@@ -138,7 +150,7 @@ def test_a_data_report_is_a_page_of_its_own(monitor, tmp_path):
     page = path.read_text("utf-8")
     assert path == tmp_path / "deep" / "report.html"
     assert "60 recent rows against 300 reference rows" in page
-    assert "at most about 5% of checks are meant to alarm by chance" in page
+    assert "of 1000 comparisons drawn from the reference in blocks" in page
     assert [item.name for item in path.parent.iterdir()] == ["report.html"]  # no draft is left
 
 
@@ -153,7 +165,7 @@ def test_evidently_measures_the_same_distance_with_the_reference_as_reference():
 
 def test_evidently_calls_drifted_what_we_call_drifted():
     reference, current = garch(0, 500), garch(1, 60).assign(range=lambda rows: 5 * rows["range"])
-    entries = feature_drift(reference, current, 0.05, 0)
+    entries = compare(reference, current, 0.05, 0).features
     limits = {entry.feature: entry.threshold for entry in entries if entry.feature in reference}
     values = evidently_values(reference, current, limits)
     drifted = [entry for entry in entries if entry.drifted]
@@ -200,100 +212,152 @@ def test_a_report_of_nothing_is_refused_before_a_file_is_made(monitor, tmp_path)
 
 def test_a_constant_sample_can_be_drawn(tmp_path):
     reference, current = garch(0, 100), garch(1, 60) * 0
-    path = write_report(
-        reference, current, feature_drift(reference, current, 0.05, 0), tmp_path / "still.html"
-    )
-    assert "days without movement" in path.read_text("utf-8")
+    entries = compare(reference, current, 0.05, 0).features
+    path = write_report((reference, current), entries, "", tmp_path / "still.html")
+    assert "sessions without movement" in path.read_text("utf-8")
 
 
 def test_names_in_a_report_are_escaped(tmp_path):
     frame = pd.DataFrame({"value": np.arange(30.0)})
     entry = FeatureDrift(feature="<script>", method="m", distance=1.0, threshold=2.0, drifted=False)
-    page = write_report(frame, frame, [entry], tmp_path / "odd.html").read_text("utf-8")
+    page = write_report((frame, frame), [entry], "", tmp_path / "odd.html").read_text("utf-8")
     assert "<td>&lt;script&gt;</td>" in page
 
 
-def test_the_samples_are_the_spans_of_the_card_and_the_newest_sessions(calm):
+def test_the_samples_are_the_spans_of_the_card_and_every_later_session(calm):
     bars = bars_of(garch(0, DAYS))
-    samples = gather(calm, prices_of(bars), 60)
-    assert (len(samples.training), len(samples.recent)) == (450, 60)
+    samples = gather(calm, prices_of(bars))
+    assert len(samples.training) == 450 - WARM_UP
     assert samples.held_out["date"].iloc[0] == pd.Timestamp(calm.card.test.first)
     assert samples.recent["date"].tolist() == bars["Date"][-60:].tolist()
+    first = samples.days["date"].iloc[LONGEST - 1]
+    assert first == pd.Timestamp(calm.card.validation.first)
 
 
-def test_held_out_sessions_that_are_recent_are_not_compared_with_themselves(calm):
-    samples = gather(calm, prices_of(bars_of(garch(0, DAYS))), 90)
-    assert samples.held_out["date"].iloc[-1] < samples.recent["date"].iloc[0]
+def test_held_out_sessions_that_are_recent_are_not_drawn_against_themselves(calm):
+    samples = gather(calm, prices_of(bars_of(garch(0, DAYS))[:-30]))
+    assert samples.former["date"].iloc[-1] < samples.recent["date"].iloc[0]
+    assert samples.held_out["date"].iloc[-1] > samples.recent["date"].iloc[0]
 
 
 def test_a_bundle_without_its_reference_is_a_bad_bundle(settings, tmp_path):
     bars = bars_of(garch(0, DAYS))
     published = publish(settings, bars, tmp_path, reference="date,return\n2024-01-02,0.1\n")
     with pytest.raises(BadBundle, match=r"reference\.csv is missing or unreadable"):
-        gather(published, prices_of(bars), 60)
+        gather(published, prices_of(bars))
+
+
+def test_a_bundle_of_the_first_version_is_watched_by_what_it_keeps(settings, tmp_path, calm):
+    kept = pd.read_csv(calm.path / REFERENCE).drop(columns=["gap", "volume"])
+    bars = bars_of(garch(0, DAYS))
+    published = publish(settings, bars, tmp_path, reference=kept.to_csv(index=False))
+    assert not {"gap", "volume"} & set(gather(published, prices_of(bars)).training)
 
 
 def test_a_quiet_market_gives_no_alarm_and_two_reports(monitor, calm, settings):
     verdict = monitor.check()
-    assert not verdict.alarm
-    assert verdict.summary.startswith("No drift: the last 60 sessions")
+    assert (verdict.alarm, verdict.severity, verdict.reasons) == (False, "none", ())
+    assert verdict.summary.startswith("No drift: the newest sessions look like those of training")
     assert verdict.reports == ("AAPL_data_drift.html", "AAPL_model_performance.html")
     assert sorted(p.name for p in settings.reports_dir.iterdir()) == sorted(verdict.reports)
-    assert [row.feature for row in verdict.features] == [
-        "return",
-        "range",
-        "unchanged",
-        "rmse_ratio",
-    ]
     assert (verdict.model_version, verdict.data_source) == ("3", "file")
-    assert (verdict.reference_rows, verdict.current_rows) == (450, 60)
+    assert (verdict.reference_rows, verdict.current_rows) == (450 - WARM_UP, 60)
     assert verdict.rmse_ratio_reference == pytest.approx(verdict.rmse_ratio_current, rel=0.5)
 
 
+def test_every_report_states_the_measured_rate_of_false_alarms(monitor, calm, settings):
+    verdict = monitor.check()
+    assert 0 <= verdict.false_alarms_per_month <= 0.05
+    stated = f"raises an alarm in {verdict.false_alarms_per_month:.1%} of months"
+    for name in verdict.reports:
+        page = (settings.reports_dir / name).read_text("utf-8")
+        assert stated in page
+        assert "<th>reference rows</th>" in page
+
+
+def test_the_history_is_that_of_sessions_however_often_one_looks(monitor, calm, undrawn):
+    first, second = monitor.check(5), monitor.check(5)
+    assert first.history == second.history
+    assert first.history[-1].session == first.as_of
+    assert len(first.history) == 5
+
+
+def newest(days: pd.DataFrame, sessions: int, factors: list[float]) -> pd.DataFrame:
+    return pd.concat([days[:-sessions], days[-sessions:] * factors])
+
+
 @pytest.mark.parametrize(
-    ("shock", "feature"),
+    ("shock", "feature", "severity"),
     [
-        (lambda days: days * 4, "return"),
-        (lambda days: days * [1, 5], "range"),
-        (lambda days: days * 0, "unchanged"),
+        (lambda days: newest(days, 60, [4, 4]), "range", "alarm"),
+        (lambda days: newest(days, 60, [1, 5]), "range", "alarm"),
+        (lambda days: newest(days, 3, [0, 1]), "unchanged", "critical"),
     ],
     ids=["volatility", "ranges", "stuck feed"],
 )
 def test_what_happens_to_the_newest_sessions_is_found(
-    monitor, settings, shelf, tmp_path, monkeypatch, shock, feature
+    monitor, calm, shelf, undrawn, shock, feature, severity
 ):
-    days = garch(0, DAYS)
-    publish(settings, bars_of(days), tmp_path)
-    changed = pd.concat([days[:-60], shock(days[-60:])])
-    shelf(prices_of(bars_of(changed)))
-    monkeypatch.setattr(drift_monitor, "write_report", lambda *page: page[-1])
+    shelf(prices_of(bars_of(shock(garch(0, DAYS)))))
     verdict = monitor.check()
-    assert verdict.alarm
-    assert feature in {row.feature for row in verdict.features if row.drifted}
-    assert verdict.summary.startswith("Drift: over the last 60 sessions")
+    assert (verdict.alarm, verdict.severity) == (True, severity)
+    moved = {row.feature: row.reason for row in verdict.features if row.drifted}
+    assert moved[feature] in verdict.reasons
+    assert verdict.summary.startswith("Drift: " if severity == "alarm" else "Broken feed: ")
 
 
-def test_a_quarantined_feed_is_an_alarm_though_nothing_moved(monitor, calm, shelf, monkeypatch):
+def test_prices_in_pence_are_critical_on_the_first_day(monitor, calm, shelf, undrawn):
+    bars = bars_of(garch(0, DAYS))
+    columns = ["Open", "High", "Low", "Close"]
+    bars.loc[DAYS - 1, columns] *= 100
+    shelf(prices_of(bars))
+    verdict = monitor.check()
+    assert (verdict.severity, verdict.episode) == ("critical", verdict.as_of)
+    assert "a wrong unit, or a split that was not applied" in verdict.reasons[-1]
+
+
+def test_an_alarm_that_stands_was_raised_on_one_day_and_is_new_on_that_day_only(
+    monitor, calm, shelf, undrawn
+):
+    wild = bars_of(newest(garch(0, DAYS), 60, [4, 4]))
+    shelf(prices_of(wild[:-20]))
+    raised = [row.session for row in monitor.check(400).history if row.raised][-1]
+    at = int((wild["Date"] <= pd.Timestamp(raised)).sum())
+    shelf(prices_of(wild[:at]))
+    assert not monitor.check().cooled_down
+    shelf(prices_of(wild[: at + 4]))
+    later = monitor.check()
+    assert (later.alarm, later.cooled_down, later.episode) == (True, True, raised)
+
+
+def test_a_quarantined_feed_is_critical_though_nothing_moved(monitor, calm, shelf, undrawn):
     shelf(prices_of(bars_of(garch(0, DAYS)), stale=True, quarantined="a split undone"))
-    monkeypatch.setattr(drift_monitor, "write_report", lambda *page: page[-1])
     verdict = monitor.check()
-    assert verdict.alarm and not any(row.drifted for row in verdict.features)
+    assert (verdict.alarm, verdict.severity) == (True, "critical")
+    assert not any(row.drifted for row in verdict.features)
     assert verdict.summary.startswith("Feed quarantined: newer bars were refused (a split undone)")
-    assert "No drift: the last 60 sessions" in verdict.summary
+    assert verdict.reasons == ("newer bars were refused: a split undone",)
 
 
-def test_a_worse_model_is_found_though_the_market_is_calm(calm):
-    samples = gather(calm, prices_of(bars_of(garch(0, DAYS))), 60)
-    wrong = samples.recent.assign(
-        prediction=samples.recent["prediction"] + 0.1 * samples.recent["actual"]
-    )
-    worse = replace(samples, recent=wrong)
-    drifted = {row.feature for row in drift_monitor.judge(worse, 0) if row.drifted}
-    assert drifted == {"rmse_ratio"}
+def test_an_alarm_is_told_to_the_webhook_once_however_often_one_checks(
+    settings, calm, shelf, undrawn
+):
+    shelf(prices_of(bars_of(newest(garch(0, DAYS), 60, [4, 4]))))
+    records = ForecastLog(settings.database_url)
+    with local_receiver() as receiver:
+        heard = settings.model_copy(update={"alert_webhook": SecretStr(receiver.url)})
+        monitor = DriftMonitor("AAPL", heard)
+        assert monitor.watch(records).alerted
+        assert not monitor.watch(records).alerted
+    assert [body["severity"] for body in receiver.bodies] == ["alarm"]
+    assert [row.alerted for row in records.verdicts("AAPL")] == [False, True]
+    records.close()
 
 
 def test_performance_is_drawn_without_price_levels():
-    rows = pd.DataFrame({"actual": [330.0], "prediction": [297.0], "last_mid": [300.0]})
+    rows = pd.DataFrame(
+        {"raw_actual": [330.0], "raw_prediction": [297.0], "raw_last_mid": [300.0], "range": 0.1}
+    )
     indexed = drift_monitor._indexed(rows)
     assert indexed.to_dict("list") == {"actual": [pytest.approx(110)], "prediction": [99.0]}
 
@@ -319,14 +383,30 @@ def test_the_command_prints_a_table_and_records_the_verdict(calm, settings, caps
     log.close()
 
 
-def test_the_command_prints_the_recorded_verdict_as_json(calm, settings, capsys, monkeypatch):
-    monkeypatch.setattr(drift_monitor, "write_report", lambda *page: page[-1])
-    assert main(["AAPL", "--json", "--current", "40"]) == 0
+def test_the_command_prints_the_recorded_verdict_as_json(calm, settings, capsys, undrawn):
+    assert main(["AAPL", "--json", "--replay", "40"]) == 0
     verdict = parse_verdict(capsys.readouterr().out)
     log = ForecastLog(settings.database_url)
     assert log.latest_verdict("AAPL") == verdict
     log.close()
-    assert verdict.current_rows == 40
+    assert len(verdict.history) == 40
+    assert verdict.alarm is False
+
+
+def test_the_command_replays_the_check_over_the_newest_sessions(calm, undrawn, settings, capsys):
+    assert main(["AAPL", "--replay", "25"]) == 0
+    shown = capsys.readouterr().out.split("session     severity")[1].splitlines()
+    assert len(shown) == 26
+    assert shown[-1].startswith("2025-12-31  none")
+
+
+def test_the_command_names_its_html_reports(calm, undrawn, settings, capsys):
+    assert main(["AAPL", "--html"]) == 0
+    names = capsys.readouterr().out.split()
+    assert [Path(name).name for name in names] == [
+        "AAPL_data_drift.html",
+        "AAPL_model_performance.html",
+    ]
 
 
 def test_the_command_says_in_one_line_what_is_missing(settings, capsys):
@@ -336,11 +416,11 @@ def test_the_command_says_in_one_line_what_is_missing(settings, capsys):
     assert error[0].startswith("drift_monitor.py: AAPL")
 
 
-@pytest.mark.parametrize("text", ["5", "many", "-60"])
-def test_too_small_a_sample_is_refused_by_the_command(text, capsys):
+@pytest.mark.parametrize("text", ["0", "many", "-60"])
+def test_no_number_of_sessions_is_refused_by_the_command(text, capsys):
     with pytest.raises(SystemExit):
-        main(["AAPL", f"--current={text}"])
-    assert "is not a number from 20 up" in capsys.readouterr().err
+        main(["AAPL", f"--replay={text}"])
+    assert "is not a number of sessions from 1 up" in capsys.readouterr().err
 
 
 def test_evidently_is_imported_only_when_it_draws():
@@ -352,7 +432,7 @@ def test_evidently_is_imported_only_when_it_draws():
 
 
 def test_samples_hold_frames_in_time_order(calm):
-    samples = gather(calm, prices_of(bars_of(garch(0, DAYS))), 60)
+    samples = gather(calm, prices_of(bars_of(garch(0, DAYS))))
     assert isinstance(samples, Samples)
-    parts = (samples.training, samples.held_out, samples.recent)
+    parts = (samples.training, samples.held_out, samples.days)
     assert all(part["date"].is_monotonic_increasing for part in parts)

@@ -147,7 +147,19 @@ def test_the_average_starts_at_the_first_value_and_has_no_bias_adjustment():
 def test_drift_features_hold_no_price_level():
     dates = pd.bdate_range("2024-01-01", periods=4)
     bars = pd.DataFrame({"Date": dates, "High": [11.0, 12, 13, 14], "Low": [9.0, 10, 11, 12]})
-    ten_times = bars.assign(High=bars["High"] * 10, Low=bars["Low"] * 10)
+    bars = bars.assign(Open=bars["Low"], Close=bars["High"], Volume=[100, 200, 400, 100])
+    ten_times = bars.assign(**{name: bars[name] * 10 for name in ("Open", "High", "Low", "Close")})
     pd.testing.assert_frame_equal(daily_features(bars), daily_features(ten_times))
     np.testing.assert_allclose(daily_features(bars)["return"], np.log([11 / 10, 12 / 11, 13 / 12]))
+    np.testing.assert_allclose(daily_features(bars)["gap"], np.log([10 / 11, 11 / 12, 12 / 13]))
     assert list(daily_features(bars)["Date"]) == list(dates[1:])
+
+
+def test_volume_is_held_against_the_median_of_the_sessions_before_it():
+    volume = [100.0, 200, 400, 100, 0]
+    bars = pd.DataFrame({"Date": pd.bdate_range("2024-01-01", periods=5), "Volume": volume})
+    bars = bars.assign(Open=1.0, High=1.0, Low=1.0, Close=1.0)
+    halved = bars.assign(Volume=bars["Volume"] / 2)
+    expected = np.log([2, 4 / np.sqrt(2), 0.5, 1 / np.sqrt(2) / 100])
+    np.testing.assert_allclose(daily_features(bars)["volume"], expected)
+    np.testing.assert_allclose(daily_features(halved)["volume"][:3], expected[:3])
