@@ -6,6 +6,7 @@ Knows numpy and pandas types only; no file, no network, no library of a higher l
 from contracts.answers import Answer
 from contracts.errors import (
     TICKER_PATTERN,
+    BackupFailed,
     BadBundle,
     BadPrices,
     BadSettings,
@@ -86,6 +87,7 @@ __all__ = [
     "Adjustment",
     "Answer",
     "BAR_COLUMNS",
+    "BackupFailed",
     "BadBundle",
     "BadPrices",
     "BadSettings",

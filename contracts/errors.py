@@ -96,6 +96,12 @@ class UnknownRecipe(ForecastingError):
         super().__init__(f"no recipe is called {name!r}; choose one of: {', '.join(known)}")
 
 
+class BackupFailed(ForecastingError):
+    """A backup that is not whole, or a program that could not save or restore."""
+
+    code = "backup_failed"
+
+
 class ExportMismatch(ForecastingError):
     """The exported ONNX network does not answer as the Keras one; nothing was saved."""
 

@@ -74,11 +74,10 @@ def manifests(root: Path) -> list[Path]:
 
 
 def refused_by(tools: Path, root: Path) -> Iterator[str]:
-    """What the tools of others find in workflows, citation and manifests."""
+    """What the tools of others find in workflows and manifests."""
     charts = [str(path) for path in manifests(root)]
     checks = {
         "zizmor": ["--offline", "--quiet", ".github"],
-        "cffconvert": ["--validate", "-i", "CITATION.cff"],
         "kubernetes-validate": ["--strict", *charts],
     }
     for name, arguments in checks.items():
@@ -96,7 +95,7 @@ def matters(tools: Path | None) -> dict[str, Callable[[], Iterator[str] | list[s
         "locks": lambda: stale_locks(ROOT),
     }
     if tools is not None:
-        rows["workflows, citation, manifests by their own tools"] = lambda: refused_by(tools, ROOT)
+        rows["workflows and manifests by their own tools"] = lambda: refused_by(tools, ROOT)
     return rows
 
 
@@ -115,7 +114,6 @@ def main(argv: list[str] | None = None) -> int:
     """Check a release or write what belongs to it. Exit 1 on a complaint, 2 if it cannot."""
     parser = argparse.ArgumentParser(prog="release.py", description=main.__doc__)
     parser.add_argument("action", choices=["check", "write"], help="look only, or make the pages")
-    parser.add_argument("--tools", type=Path, help="folder with zizmor, cffconvert and the rest")
     arguments = parser.parse_args(argv)
     try:
         if arguments.action == "write":

@@ -158,6 +158,7 @@ MAY_IMPORT = {
     "schemas": WORDS | {"answers"},
     "streamlit_app": WORDS | {"config", "api_client", "schemas", "forecast_chart", "wording"},
     "announce": set(),
+    "backup": WORDS | {"config"},
 }
 
 # A main() in layers 1 and 2 may fetch settings and prices inside itself, and registry's its

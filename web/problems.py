@@ -49,6 +49,7 @@ STATUS_OF = {
     "lease_lost": 503,
     "service_unavailable": 503,
     "export_mismatch": 503,
+    "backup_failed": 503,
     "bad_settings": 503,
 }
 
@@ -64,6 +65,7 @@ FIXED_DETAIL = {
     "lease_taken": "Another process is at this work; try again later.",
     "lease_lost": "Another process has taken over this work; try again later.",
     "service_unavailable": "A service that this one needs does not answer; try again later.",
+    "backup_failed": "A backup could not be made or restored; the service's log says why.",
     "export_mismatch": "The model of this ticker could not be exported faithfully; train it again.",
     "bad_settings": "The service is not configured correctly; its log says which setting.",
 }
