@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
+from contracts import VERSION
 from schemas.common import Out
 
 
@@ -16,7 +17,7 @@ class ServiceOut(Out):
         json_schema_extra={
             "example": {
                 "name": "Stock forecasting",
-                "version": "0.1.0",
+                "version": VERSION,
                 "disclaimer": "A research tool, not investment advice.",
                 "links": {"documentation": "/docs"},
             }
@@ -33,7 +34,7 @@ class HealthOut(Out):
     """The process answers; says nothing about models."""
 
     model_config = ConfigDict(
-        json_schema_extra={"example": {"status": "healthy", "version": "0.1.0"}}
+        json_schema_extra={"example": {"status": "healthy", "version": VERSION}}
     )
 
     status: Literal["healthy"] = "healthy"
