@@ -71,7 +71,7 @@ COPY contracts/ contracts/
 COPY records/ records/
 COPY schemas/ schemas/
 COPY web/ web/
-COPY pages/ pages/
+COPY exhibits/ exhibits/
 COPY prices/ prices/
 COPY pretrained/ pretrained/
 EXPOSE 8000
@@ -88,8 +88,9 @@ LABEL org.opencontainers.image.title="stock-forecasting-dashboard" \
       org.opencontainers.image.description="The page that shows stock price forecasts"
 COPY --from=dashboard-venv /opt/venv /opt/venv
 COPY .streamlit/ .streamlit/
-COPY streamlit_app.py forecast_chart.py wording.py api_client.py answers.py \
-     config.py ./
+COPY streamlit_app.py wording.py api_client.py answers.py config.py ./
+COPY views/ views/
+COPY charts/ charts/
 COPY contracts/ contracts/
 COPY schemas/ schemas/
 EXPOSE 8501

@@ -51,11 +51,22 @@ def wire() -> httpx.BaseTransport:
     return httpx.HTTPTransport(retries=1)
 
 
+class ServiceProblem(ServiceUnavailable):
+    """The service answers, but not with what was asked for: its problem document says why."""
+
+    def __init__(self, problem: ProblemOut, retry_after: int | None = None) -> None:
+        super().__init__(problem.detail)
+        self.problem = problem
+        self.kind = problem.type.rpartition("/")[2]  # such as `no_champion`
+        self.retry_after = retry_after  # seconds; None where the service does not say
+
+
 class ForecastClient:
     """Asks one forecast service and checks what it answers.
 
     Every method raises ServiceUnavailable, with a sentence for whoever looks at the page, when
-    the service cannot be reached, refuses, or answers something else than promised.
+    the service cannot be reached or answers something else than promised, and its subclass
+    ServiceProblem when the service refuses.
     """
 
     def __init__(
@@ -188,8 +199,7 @@ class ForecastClient:
         response = self._get(f"/reports/{quote(name, safe='')}")
         if _is_problem(response, UnknownReport.code):
             raise UnknownReport
-        if problem := _problem_in(response):
-            raise ServiceUnavailable(problem.detail)
+        _refuse(response)
         return response.content
 
     def performance(self, ticker: str) -> PerformanceOut:
@@ -264,9 +274,15 @@ def _problem_in(response: httpx.Response) -> ProblemOut | None:
         )
 
 
-def _read(response: httpx.Response, kind: type[Answer]) -> Answer:
+def _refuse(response: httpx.Response) -> None:
+    """Raise ServiceProblem where the service says that something is wrong."""
     if problem := _problem_in(response):
-        raise ServiceUnavailable(problem.detail)
+        wait = response.headers.get("Retry-After", "")
+        raise ServiceProblem(problem, int(wait) if wait.isdecimal() else None)
+
+
+def _read(response: httpx.Response, kind: type[Answer]) -> Answer:
+    _refuse(response)
     try:
         return kind.model_validate_json(response.content)
     except ValidationError as error:

@@ -31,7 +31,7 @@ def open_desk(settings: Settings) -> Desk:
 
 def open_pages(settings: Settings) -> Pages:
     """The real pages, imported as late as the desk."""
-    from pages import Pages as RealPages
+    from exhibits import Pages as RealPages
 
     return RealPages(settings)
 

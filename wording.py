@@ -7,11 +7,24 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
-from datetime import date
-from typing import Any
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
+from typing import Any, Literal, NamedTuple
 
-from schemas import ForecastOut, SkillOut
+from schemas import ForecastOut, SkillOut, StepScoreOut
+
+Colour = Literal["blue", "gray", "orange", "red"]
+SOURCES = {
+    "yfinance": "Yahoo Finance",
+    "alphavantage": "Alpha Vantage",
+    "file": "imported file",
+    "synthetic": "SYNTHETIC",
+}
+ADJUSTMENTS = {
+    "split": "Adjusted for splits",
+    "split+dividend": "Adjusted for splits and dividends",
+}
+LIVE = ("yfinance", "alphavantage")  # sources that bring each new session by themselves
 
 MODELS = {
     "lstm": "This model (LSTM)",
@@ -37,10 +50,6 @@ def verdict_sentence(skill: SkillOut) -> str:
     times = f"{skill.rmse_ratio:.1f}" if skill.rmse_ratio >= 2 else f"{skill.rmse_ratio:.2f}"
     p_text = "p < 0.001" if skill.p_value < 0.001 else f"p = {skill.p_value:.2g}"
     size = f"its error is {times} times as large"
-    direction = (
-        f"It was on the right side of the last known price on "
-        f"{100 * skill.direction_accuracy:.0f} % of days. (Diebold-Mariano {p_text})"
-    )
     said = {
         "worse than the last price": "is **worse** than simply repeating the last close: "
         f"{size}. Treat it as illustration.",
@@ -49,7 +58,87 @@ def verdict_sentence(skill: SkillOut) -> str:
         "better than the last price": "is **better** than simply repeating the last close: "
         f"{size}.",
     }
-    return f"Over the held-out sessions this model {said[skill.verdict]} {direction}"
+    return (
+        f"Over the held-out sessions this model {said[skill.verdict]} (One session ahead, RMSE; "
+        f"Diebold-Mariano {p_text}. The tab Scores has every step and baseline.)"
+    )
+
+
+VERDICTS = {
+    "worse than the last price": "**worse** than",
+    "no better than the last price": "**no better** than",
+    "better than the last price": "**better** than",
+}
+
+
+def steps_sentences(rows: Sequence[StepScoreOut]) -> list[tuple[str, str]]:
+    """By verdict, the worst first, at which steps it is that of the points and of the bands."""
+    told = []
+    for verdict, said in VERDICTS.items():
+        points = listed([row.step for row in rows if row.verdict == verdict])
+        bands = listed([row.step for row in rows if row.crps_verdict == verdict])
+        parts = [
+            f"{what} {said} repeating the last close at {steps} ahead"
+            for what, steps in (("its points are", points), ("its bands are", bands))
+            if steps
+        ]
+        if parts:
+            told.append((verdict, f"At past origins {'; '.join(parts)}."))
+    return told
+
+
+def listed(steps: Sequence[int]) -> str:
+    """1, 5 and 30 sessions."""
+    if not steps:
+        return ""
+    *most, last = (str(step) for step in steps)
+    numbers = f"{', '.join(most)} and {last}" if most else last
+    return f"{numbers} session{'' if list(steps) == [1] else 's'}"
+
+
+class Badge(NamedTuple):
+    """A few words that stand out, beside others."""
+
+    said: str
+    colour: Colour
+    icon: str | None = None
+
+
+def provenance_badges(forecast: ForecastOut) -> list[Badge]:
+    """Where the prices came from, how old they are, and what is odd about the answer."""
+    data = forecast.data
+    source, last = SOURCES[data.source], long_date(data.last_session)
+    if data.source == "synthetic":
+        badges = [Badge(f"Prices: {source}", "red", ":material/warning:")]
+    elif data.stale:
+        behind = sessions_of(data.sessions_behind)
+        badges = [Badge(f"Stale: {source}, {behind} behind", "orange", ":material/history:")]
+    else:
+        kind, icon = ("Live", "bolt") if data.source in LIVE else ("Stored", "database")
+        badges = [Badge(f"{kind}: {source}", "blue", f":material/{icon}:")]
+    badges.append(Badge(f"Last session {last}", "blue"))
+    if data.quarantined:
+        badges.append(Badge("Newer bars refused", "red", ":material/gpp_maybe:"))
+    if forecast.cold_start:
+        said = "Cold start: no model of its own yet, a network of many tickers answers"
+        badges.append(Badge(said, "orange", ":material/ac_unit:"))
+    return [*badges, Badge(ADJUSTMENTS[data.adjustment], "gray")]
+
+
+def sessions_of(count: int) -> str:
+    """1 session, 4 sessions."""
+    return f"{count} session{'' if count == 1 else 's'}"
+
+
+def age_of(made: datetime) -> str:
+    """Today, yesterday, 12 days ago."""
+    days = (datetime.now(UTC) - made).days
+    return {0: "today", 1: "yesterday"}.get(days, f"{days:,} days ago")
+
+
+def when(moment: datetime) -> str:
+    """2 Jan 2026, 06:00 UTC."""
+    return f"{long_date(moment)}, {moment:%H:%M} UTC"
 
 
 def chance(probability: float) -> str:

@@ -6,7 +6,9 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import httpx
 import postgres
 import pytest
 import redis_process
@@ -18,6 +20,12 @@ from starlette.testclient import TestClient
 from app import create_app
 from config import Settings
 from forecast_log import ForecastLog
+
+if TYPE_CHECKING:
+    from streamlit.testing.v1 import AppTest
+
+Answer = Callable[[httpx.Request], httpx.Response]
+Page = Callable[..., "AppTest"]
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -125,6 +133,47 @@ def service(
     yield start
     for made in running:
         made.__exit__()
+
+
+@pytest.fixture
+def page(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Page:
+    """Open the dashboard with `answer` at the other end of the wire; the rest is the address."""
+    import streamlit as st
+    from streamlit.testing.v1 import AppTest
+
+    def open_page(answer: Answer, **query: str) -> AppTest:
+        st.cache_data.clear()
+        st.cache_resource.clear()
+        monkeypatch.setattr("api_client.wire", lambda: httpx.MockTransport(answer))
+        shown = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=30)
+        for name, value in query.items():
+            shown.query_params[name] = value
+        return shown.run()
+
+    return open_page
+
+
+@pytest.fixture
+def behind(settings: Settings) -> Iterator[Callable[..., Answer]]:
+    """The real service on a fake desk and pages, as the other end of a wire."""
+    running: list[TestClient] = []
+
+    def answer_of(desk: FakeDesk, pages: FakePages | None = None) -> Answer:
+        app = create_app(lambda _: desk, lambda _: pages or FakePages())
+        service = TestClient(app, client=("127.0.0.1", 50000))
+        running.append(service.__enter__())
+
+        def answer(request: httpx.Request) -> httpx.Response:
+            path = request.url.raw_path.decode()
+            sent = {**request.headers, "Accept-Encoding": "identity"}
+            said = service.request(request.method, path, headers=sent, content=request.content)
+            return httpx.Response(said.status_code, headers=said.headers, content=said.content)
+
+        return answer
+
+    yield answer_of
+    for service in running:
+        service.__exit__()
 
 
 @pytest.fixture(scope="session")

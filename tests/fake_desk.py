@@ -51,7 +51,7 @@ from contracts import (
     UnknownTicker,
     WalkForward,
 )
-from pages.history import correlations, last_bars, side_by_side
+from exhibits.history import correlations, last_bars, side_by_side
 from schemas import (
     CheckAskedOut,
     CompareOut,

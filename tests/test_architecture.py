@@ -149,14 +149,15 @@ MAY_IMPORT = {
     }
     | {"evaluation", "base_training", "report", "train"},
     "wording": {"schemas"},
-    "forecast_chart": {"schemas", "wording"},
+    "charts": {"schemas"},
+    "views": WORDS | {"config", "api_client", "schemas", "charts", "wording"},
     "api_client": WORDS | {"schemas"},
-    "pages": WORDS
+    "exhibits": WORDS
     | {"config", "calendars", "schemas", "data_pipeline", "model_store", "forecast_log"},
     "web": WORDS | {"config", "schemas"},
-    "app": WORDS | {"config", "desk", "work_queue", "pages", "web"},
+    "app": WORDS | {"config", "desk", "work_queue", "exhibits", "web"},
     "schemas": WORDS | {"answers"},
-    "streamlit_app": WORDS | {"config", "api_client", "schemas", "forecast_chart", "wording"},
+    "streamlit_app": WORDS | {"config", "views"},
     "announce": set(),
     "backup": WORDS | {"config"},
 }
@@ -187,13 +188,13 @@ DOOR_OF = {
     "limits": {"web"},
     "redis": {"web"},
     "opentelemetry": {"web"},
-    "streamlit": {"streamlit_app"},
-    "plotly": {"forecast_chart", "report"},
+    "streamlit": {"streamlit_app", "views"},
+    "plotly": {"charts", "report"},
     "matplotlib": {"figures"},
     "exchange_calendars": {"calendars"},
     "apscheduler": {"watch"},
-    # the dashboard to the API, prices to Alpha Vantage, pages to the tracking server
-    "httpx": {"api_client", "prices", "pages", "alerts"},
+    # the dashboard to the API, prices to Alpha Vantage, exhibits to the tracking server
+    "httpx": {"api_client", "prices", "exhibits", "alerts"},
 }
 
 PACKAGES = sorted(p.parent for p in ROOT.glob("*/__init__.py"))

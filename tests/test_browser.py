@@ -1,15 +1,18 @@
-"""The whole stack as a visitor meets it: real servers, real Chromium, every figure compared."""
+"""The dashboard in a real browser, on a real service with a real champion: each figure compared."""
 
 from __future__ import annotations
 
 import csv
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 from project import ROOT, Project, free_port
 
 pytestmark = [pytest.mark.browser, pytest.mark.real_data]
@@ -20,6 +23,7 @@ QUIET = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update"),
 ]
+TABS = ("Predictions", "Compare", "Scores", "MLflow runs", "Drift", "Info")
 
 
 @dataclass
@@ -39,32 +43,52 @@ class Visit:
 
 
 @pytest.fixture(scope="module")
-def stack(trained_project: Project) -> Iterator[Stack]:
-    """The service and the dashboard, started by the commands of the README."""
+def stack(trained_project: Project, mlflow_ui: str) -> Iterator[Stack]:
+    """The service and the dashboard over a checked model, started by the README's commands."""
+    checked = trained_project.command("drift_monitor.py", "AAPL")
+    assert checked.returncode == 0, checked.stderr
     port = free_port()
     page = f"http://127.0.0.1:{port}"
     dashboard = ("streamlit", "run", str(ROOT / "streamlit_app.py"), "--server.port", str(port))
     with (
-        trained_project.api() as api,
+        trained_project.api(STOCK_MLFLOW_API_URL=mlflow_ui, STOCK_MLFLOW_URL=mlflow_ui) as api,
         trained_project.serving(*dashboard, until=f"{page}/_stcore/health", STOCK_API_URL=api),
     ):
         yield Stack(api, page)
 
 
 @pytest.fixture(scope="module")
-def visit(stack: Stack, chromium: str) -> Iterator[Visit]:
-    """The dashboard, opened once; complaints are gathered from the first byte on."""
+def browser(chromium: str) -> Iterator[Browser]:
+    """One Chromium for all visits."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=QUIET)
-        page = browser.new_page(viewport={"width": 1440, "height": 1900}, accept_downloads=True)
-        seen = Visit(page)
-        page.on("console", lambda said: note(seen, said.type, said.text))
-        page.on("pageerror", lambda error: note(seen, "error", str(error)))
-        page.on("request", lambda request: note_outsider(seen, request.url))
-        page.goto(stack.page)
-        expect(page.locator(".js-plotly-plot")).to_be_visible(timeout=PATIENCE)
-        yield seen
-        browser.close()
+        started = playwright.chromium.launch(executable_path=chromium, args=QUIET)
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def visit(stack: Stack, browser: Browser) -> Iterator[Visit]:
+    """The dashboard, opened once; complaints are gathered from the first byte on."""
+    yield opened(browser, stack, 1280)
+
+
+def opened(
+    browser: Browser, stack: Stack, width: int, scheme: str = "light", **query: str
+) -> Visit:
+    """A visitor of his own, with a screen as wide as said."""
+    context = browser.new_context(
+        viewport={"width": width, "height": 1000},
+        color_scheme="dark" if scheme == "dark" else "light",
+        accept_downloads=True,
+    )
+    seen = Visit(context.new_page())
+    seen.page.on("console", lambda said: note(seen, said.type, said.text))
+    seen.page.on("pageerror", lambda error: note(seen, "error", str(error)))
+    seen.page.on("request", lambda request: note_outsider(seen, request.url))
+    seen.page.goto(f"{stack.page}/?{httpx.QueryParams(query)}")
+    expect(seen.page.get_by_text("not investment advice")).to_be_visible(timeout=PATIENCE)
+    settled(seen.page)
+    return seen
 
 
 def note(seen: Visit, kind: str, text: str) -> None:
@@ -77,6 +101,15 @@ def note_outsider(seen: Visit, url: str) -> None:
         seen.complaints.append(f"asked the internet for {url}")
 
 
+def settled(page: Page) -> None:
+    """Return once the script has run and every chart stands."""
+    app = page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]')
+    expect(app).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_test_id("stSkeleton")).to_have_count(0, timeout=PATIENCE)
+    for chart in page.get_by_test_id("stPlotlyChart").all():
+        expect(chart.locator(".main-svg").first).to_be_visible(timeout=PATIENCE)
+
+
 def answer(stack: Stack, path: str) -> dict:
     """What the service itself says."""
     said = httpx.get(stack.api + path, timeout=30)
@@ -85,28 +118,47 @@ def answer(stack: Stack, path: str) -> dict:
 
 
 def generate(visit: Visit, stack: Stack, steps: int) -> dict:
-    """Choose steps on the slider, click Generate, wait; returns the service's own answer."""
-    slider = visit.page.get_by_role("slider", name="Sessions ahead")
-    shown = visit.page.get_by_test_id("stSliderThumbValue")
+    """Choose steps on the slider with the keyboard, click Generate; the service's own answer."""
+    page = visit.page
+    open_tab(page, "Predictions")
+    slider = page.get_by_role("slider", name="Sessions ahead")
+    shown = page.get_by_test_id("stSliderThumbValue")
     missing = steps - int(shown.inner_text())
     for _ in range(abs(missing)):
         slider.press("ArrowRight" if missing > 0 else "ArrowLeft")
     expect(shown).to_have_text(str(steps))
-    visit.page.get_by_role("button", name="Generate forecast").click()
-    expect(visit.page.get_by_role("heading", name=f"the next {steps} sessions")).to_be_visible()
-    expect(visit.page.get_by_test_id("stMetric").nth(3)).to_contain_text(f"In {steps} sessions")
-    ticker = visit.page.get_by_role("heading", name="the next").inner_text().split(",")[0]
-    return answer(stack, f"/predict?ticker={ticker}&steps={steps}&smoothing=true")
+    page.get_by_role("button", name="Generate forecast").click()
+    expect(page.get_by_role("heading", name=f"the next {steps} sessions")).to_be_visible()
+    expect(figure(page, f"In {steps} sessions")).to_be_visible()
+    settled(page)
+    return answer(stack, f"/predict?ticker=AAPL&steps={steps}&smoothing=true")
+
+
+def open_tab(page: Page, name: str) -> None:
+    tab = page.get_by_role("tab", name=name, exact=True)
+    tab.click()
+    expect(tab).to_have_attribute("aria-selected", "true")
+    settled(page)
+
+
+def figure(page: Page, label: str) -> Locator:
+    """A key figure by the beginning of its label."""
+    return page.locator("dl.figures > div").filter(has_text=re.compile(f"^{re.escape(label)}"))
 
 
 def test_the_figures_shown_are_those_of_the_service(visit, stack):
     said = generate(visit, stack, 20)
-    figures = visit.page.get_by_test_id("stMetricValue")
-    wanted = [said["last_actual_price"], said["last_close"], said["prices"][0], said["prices"][-1]]
-    for n, price in enumerate(wanted):
-        expect(figures.nth(n)).to_have_text(f"{price:,.2f} {said['currency']}")
+    wanted = {
+        "Last mid-price": said["last_actual_price"],
+        "Last close": said["last_close"],
+        "Next session": said["prices"][0],
+        "In 20 sessions": said["prices"][-1],
+    }
+    for label, price in wanted.items():
+        shown = figure(visit.page, label).locator(".value")
+        expect(shown).to_have_text(f"{price:,.2f} {said['currency']}")
     band = said["intervals"]["80"]
-    expect(visit.page.get_by_test_id("stMetric").nth(3)).to_contain_text(
+    expect(figure(visit.page, "In 20 sessions")).to_contain_text(
         f"80 % band {band['lower'][-1]:,.2f} to {band['upper'][-1]:,.2f}"
     )
 
@@ -115,28 +167,45 @@ def test_the_chart_draws_the_figures_of_the_service(visit, stack):
     said = generate(visit, stack, 20)
     drawn = visit.page.eval_on_selector(
         ".js-plotly-plot",
-        "plot => plot.data.map(line => [line.name, Array.from(line.y)])",
+        "plot => plot.data.map(line => [line.name, Array.from(line.y ?? [])])",
     )
     lines = {name: values for name, values in drawn if name}
     assert lines["Forecast"] == [said["last_actual_price"], *said["prices"]]
-    assert lines["Smoothed forecast (EMA)"][1:] == said["smoothed_prices"]
+    assert lines["Smoothed forecast"][1:] == said["smoothed_prices"]
     assert lines["95 % band"][1:] == said["intervals"]["95"]["lower"]
     assert set(lines["Last close, repeated"]) == {said["last_close"]}
 
 
-def test_the_file_holds_the_figures_of_the_service(visit, stack, tmp_path):
-    said = generate(visit, stack, 20)
+def downloaded(visit: Visit, button: str, folder: Path) -> Path:
     with visit.page.expect_download() as started:
-        visit.page.get_by_role("button", name="Download CSV").click()
-    started.value.save_as(tmp_path / "forecast.csv")
-    with (tmp_path / "forecast.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert started.value.suggested_filename == f"{said['ticker']}_forecast_{said['as_of']}.csv"
+        visit.page.get_by_role("button", name=button).click()
+    started.value.save_as(folder / started.value.suggested_filename)
+    return folder / started.value.suggested_filename
+
+
+def test_the_table_file_holds_the_figures_of_the_service(visit, stack, tmp_path):
+    said = generate(visit, stack, 20)
+    file = downloaded(visit, "Download CSV", tmp_path)
+    rows = list(csv.DictReader(file.read_text().splitlines()))
+    assert file.name == f"AAPL_forecast_{said['as_of']}.csv"
     assert [row["date"] for row in rows] == said["dates"]
     assert [float(row["price"]) for row in rows] == said["prices"]
     assert [float(row["smoothed_price"]) for row in rows] == said["smoothed_prices"]
     assert [float(row["lower_80"]) for row in rows] == said["intervals"]["80"]["lower"]
     assert {row["source"] for row in rows} == {said["data"]["source"]}
+
+
+def test_the_other_file_is_the_answer_of_the_service(visit, stack, tmp_path):
+    said = generate(visit, stack, 20)
+    file = downloaded(visit, "Download JSON", tmp_path)
+    assert json.loads(file.read_text()) == said
+
+
+def test_the_command_shown_gives_the_same_answer(visit, stack):
+    said = generate(visit, stack, 20)
+    command = visit.page.get_by_test_id("stCode").last.inner_text()
+    url = re.search(r"'(.+)'", command.replace("\n", ""))
+    assert url and httpx.get(url[1], timeout=30).json() == said
 
 
 def test_whose_prices_they_are_is_on_the_page(visit, stack):
@@ -148,35 +217,89 @@ def test_whose_prices_they_are_is_on_the_page(visit, stack):
     assert said["model"]["recipe"] in shown
 
 
+def test_every_tab_opens_and_the_address_bar_names_it(visit, stack):
+    generate(visit, stack, 20)
+    for tab in TABS[1:]:
+        open_tab(visit.page, tab)
+        expect(visit.page).to_have_url(re.compile(f"tab={tab.replace(' ', '.')}"))
+        expect(visit.page.get_by_role("heading", level=2)).to_be_visible()
+
+
+def test_runs_are_those_of_mlflow_and_lead_there(visit, stack):
+    open_tab(visit.page, "MLflow runs")
+    said = answer(stack, "/runs/AAPL")
+    assert said["runs"]
+    link = visit.page.get_by_role("link", name="Open all in MLflow")
+    expect(link).to_have_attribute("href", said["url"])
+    expect(visit.page.get_by_test_id("stPlotlyChart").last).to_be_visible()
+
+
+def test_a_drift_report_is_shown_in_the_page(visit, stack):
+    open_tab(visit.page, "Drift")
+    verdict = answer(stack, "/drift/AAPL")
+    expect(visit.page.get_by_test_id("stAlert").first).to_contain_text(verdict["summary"][:40])
+    name = verdict["reports"][0]
+    visit.page.get_by_role("radio", name=name.removesuffix(".html")).click()
+    report = visit.page.frame_locator("iframe").first
+    expect(report.get_by_text("Drift").first).to_be_visible(timeout=PATIENCE)
+
+
+def test_a_check_can_be_asked_for(visit, stack):
+    open_tab(visit.page, "Drift")
+    visit.page.get_by_role("button", name="Check now").click()
+    expect(visit.page.get_by_role("progressbar").first).to_be_visible()
+
+
 def test_the_address_bar_opens_the_same_view_again(visit, stack):
-    said = generate(visit, stack, 20)
-    assert "steps=20" in visit.page.url
+    generate(visit, stack, 20)
+    open_tab(visit.page, "Scores")
+    expect(visit.page).to_have_url(re.compile("tab=Scores"))
     visit.page.reload()
-    heading = visit.page.get_by_role("heading", name=f"{said['ticker']}, the next 20 sessions")
-    expect(heading).to_be_visible(timeout=PATIENCE)
+    expect(visit.page.get_by_role("tab", name="Scores")).to_have_attribute(
+        "aria-selected", "true", timeout=PATIENCE
+    )
+    heading = visit.page.get_by_role("heading", name="AAPL, the next 20 sessions")
+    open_tab(visit.page, "Predictions")
+    expect(heading).to_be_visible()
 
 
-def test_every_tab_opens_and_says_what_the_service_says(visit, stack):
-    ticker = generate(visit, stack, 20)["ticker"]
-    page = visit.page
-    picture(page, "dashboard-forecast.png")
-    page.get_by_role("tab", name="Model & MLflow runs").click()
-    model = answer(stack, f"/models/{ticker}")
-    expect(page.get_by_text(f"{ticker}, version {model['version']}")).to_be_visible()
-    expect(page.get_by_role("link", name="Open all runs in MLflow")).to_be_visible()
-    picture(page, "dashboard-model.png")
-    page.get_by_role("tab", name="Drift").click()
-    verdict = httpx.get(f"{stack.api}/drift/{ticker}").json()
-    expect(page.get_by_text(verdict.get("summary") or verdict["detail"])).to_be_visible()
-    picture(page, "dashboard-drift.png")
-    page.get_by_role("tab", name="Forecast").click()
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_is_hard_to_read_or_to_reach(stack, browser, scheme):
+    seen = opened(browser, stack, 1280, scheme)
+    for tab in TABS:
+        open_tab(seen.page, tab)
+        expect(seen.page.get_by_role("heading", level=2)).to_be_visible()
+        found = Axe().run(seen.page).response["violations"]
+        bad = [row for row in found if row["impact"] in ("serious", "critical")]
+        told = [(row["id"], [node["html"] for node in row["nodes"]]) for row in bad]
+        assert told == [], f"{tab}, {scheme}"
+        picture(seen.page, f"dashboard-{tab.split()[0].lower()}-{scheme}.png")
+    assert seen.complaints == []
+    seen.page.context.close()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_no_figure_is_cut_off(stack, browser, width):
+    seen = opened(browser, stack, width)
+    cut = "cells => cells.filter(c => c.scrollWidth > c.clientWidth + 1).map(c => c.innerText)"
+    cells = "dl.figures dt, dl.figures dd, [data-testid=stBadge]"
+    assert seen.page.eval_on_selector_all(cells, cut) == []
+    wider = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    assert seen.page.evaluate(wider) == 0
+    picture(seen.page, f"dashboard-{width}.png")
+    seen.page.context.close()
 
 
 def picture(page: Page, name: str) -> None:
+    """The whole page, however long."""
     ARTIFACTS.mkdir(exist_ok=True)
     page.mouse.move(0, 0)
-    page.wait_for_load_state("networkidle")
+    whole = "document.querySelector('[data-testid=stMainBlockContainer]').scrollHeight"
+    width = page.viewport_size["width"] if page.viewport_size else 1280
+    page.set_viewport_size({"width": width, "height": page.evaluate(whole) + 60})
+    settled(page)
     page.screenshot(path=ARTIFACTS / name, animations="disabled")
+    page.set_viewport_size({"width": width, "height": 1000})
 
 
 def test_the_browser_had_nothing_to_complain_about(visit):

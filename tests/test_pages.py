@@ -19,11 +19,11 @@ from app import create_app
 from config import Settings
 from contracts import LogUnavailable, NoChampion, NotEnoughHistory, SourceUnavailable, UnknownTicker
 from data_pipeline import StockDataPipeline
+from exhibits import Pages
+from exhibits.history import correlations, last_bars, side_by_side
+from exhibits.inventory import Inventory
+from exhibits.state import FRESH_SECONDS, ServiceStates
 from model_store import ModelStore
-from pages import Pages
-from pages.history import correlations, last_bars, side_by_side
-from pages.inventory import Inventory
-from pages.state import FRESH_SECONDS, ServiceStates
 
 Serve = Callable[..., TestClient]
 

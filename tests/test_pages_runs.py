@@ -14,8 +14,8 @@ from starlette.testclient import TestClient
 from app import create_app
 from config import Settings
 from contracts import TrackingUnavailable, UnknownRun, UnknownTicker
-from pages import Pages
-from pages.runs import AT_ONCE, TrackingServer
+from exhibits import Pages
+from exhibits.runs import AT_ONCE, TrackingServer
 
 
 @pytest.fixture(scope="module")

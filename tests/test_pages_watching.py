@@ -21,8 +21,8 @@ from starlette.testclient import TestClient
 from app import create_app
 from config import Settings
 from contracts import UnknownReport, UnknownTicker
+from exhibits import Pages
 from forecast_log import ForecastLog
-from pages import Pages
 from schemas import PerformanceOut
 
 

@@ -57,7 +57,7 @@ class Desk(Protocol):
 
 
 class Pages(Protocol):
-    """What a page shows beside forecasts; `pages.Pages` is the real one."""
+    """What a page shows beside forecasts; `exhibits.Pages` is the real one."""
 
     def prices(self, ticker: str, last: int, index: float | None) -> PricesOut: ...
     def compare(

@@ -19,13 +19,13 @@ from contracts import (
     parse_ticker,
 )
 from data_pipeline import StockDataPipeline, resting_sources
+from exhibits.history import correlations, last_bars, side_by_side
+from exhibits.inventory import Inventory
+from exhibits.reports import ReportFolder
+from exhibits.runs import TrackingServer
+from exhibits.state import Check, ServiceStates
 from forecast_log import ForecastLog
 from model_store import ModelStore, Published, read_walk
-from pages.history import correlations, last_bars, side_by_side
-from pages.inventory import Inventory
-from pages.reports import ReportFolder
-from pages.runs import TrackingServer
-from pages.state import Check, ServiceStates
 from schemas import (
     CheckAskedOut,
     CompareOut,

@@ -1,0 +1,53 @@
+"""The tab about what runs, as a visitor sees it."""
+
+from __future__ import annotations
+
+import httpx
+from fake_desk import FakeDesk, FakePages
+from shown import figures, texts
+
+from contracts import NoChampion
+
+
+def test_the_health_of_each_service_is_told(page, behind):
+    found = figures(page(behind(FakeDesk()), tab="Info"))
+    assert found["API"] == ("up", "version 0.1.0")
+    assert found["MLflow"][0] == "down"
+    assert found["Database"] == ("up", "answers, 06:00:00 UTC")
+
+
+def test_every_ticker_has_its_data_range(page, behind):
+    table = page(behind(FakeDesk()), tab="Info").dataframe[0].value
+    assert list(table["Ticker"]) == ["AAPL", "GOOGL", "MSFT"]
+    assert {str(day) for day in table["Through"]} == {"2025-12-31"}
+    assert set(table["Prices"]) == {"imported file"}
+
+
+def test_settings_are_said_in_words(page, behind):
+    table = page(behind(FakeDesk()), tab="Info").dataframe[1].value
+    said = dict(zip(table["Setting"], table["Value"], strict=True))
+    assert said == {
+        "recipe": "panel",
+        "prediction_steps": "30",
+        "as_of": "not set",
+        "refresh": "yes",
+    }
+
+
+def test_a_ticker_that_cannot_answer_is_named(page, behind):
+    desk = FakeDesk(reasons={"AAPL": None, "MSFT": NoChampion("MSFT")})
+    shown = page(behind(desk), tab="Info")
+    assert "MSFT cannot answer: MSFT has no trained model yet" in texts(shown.warning)
+    assert not shown.error
+
+
+def test_the_rest_stands_without_the_facts(page, behind):
+    healthy = behind(FakeDesk(), FakePages())
+    sick = {"type": "/problems/x", "title": "X", "status": 503, "detail": "Away"}
+
+    def answer(request):
+        return httpx.Response(503, json=sick) if request.url.path == "/info" else healthy(request)
+
+    shown = page(answer, tab="Info")
+    assert "Away. Try again" in shown.error[0].value
+    assert "Architecture" in texts(shown.subheader)

@@ -1,0 +1,106 @@
+"""What runs here: services and their health, tickers and their data, settings, the disclaimer."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from schemas import InfoOut, ServiceStateOut, TickerInfoOut
+from views.look import Figure, key_figures
+from views.service import load_info, load_ready
+from views.trouble import panel, plain
+from views.wish import Wish
+from wording import SOURCES, when
+
+PARTS = {
+    "API": "answers forecasts, probabilities and everything on this page; needs no MLflow",
+    "Dashboard": "this page; asks the API and computes nothing",
+    "Trainer": "fits one network per ticker and publishes what passes the gate",
+    "Monitor": "fetches prices, settles past forecasts, checks for drift, asks for training",
+    "MLflow": "keeps every run, its scores and the champion's alias",
+}
+
+
+def show(wish: Wish) -> None:
+    """The tab, top to bottom; each part stands without the others."""
+    st.header("What runs here")
+    with panel("info"):
+        info = load_info(wish.api_url)
+        show_services(info)
+        show_tickers(info)
+        show_settings(info, wish)
+    with panel("ready"):
+        show_readiness(load_ready(wish.api_url))
+    show_parts()
+    with panel("disclaimer"):
+        st.warning(load_info(wish.api_url).disclaimer, icon=":material/gavel:")
+
+
+def show_services(info: InfoOut) -> None:
+    """Each service that the API asks, and whether it answers."""
+    st.subheader("Health")
+    key_figures(
+        [
+            Figure("API", "up", "", f"version {info.version}"),
+            *(state_of(name, state) for name, state in info.services.items()),
+        ]
+    )
+
+
+def state_of(name: str, state: ServiceStateOut) -> Figure:
+    """One service."""
+    title = SOURCES.get(name, {"mlflow": "MLflow"}.get(name, name.capitalize()))
+    return Figure(title, state.status, "", f"{state.detail}, {state.checked_at:%H:%M:%S} UTC")
+
+
+def show_tickers(info: InfoOut) -> None:
+    """Which prices there are for whom, and which model."""
+    st.subheader("Tickers and their data")
+    st.dataframe([row_of(ticker) for ticker in info.tickers], hide_index=True, placeholder="–")
+    st.caption("Sessions behind: exchange sessions that have ended since the last stored bar.")
+
+
+def row_of(ticker: TickerInfoOut) -> dict[str, object]:
+    """One ticker in words and figures."""
+    trained = when(ticker.trained_at) if ticker.trained_at else None
+    return {
+        "Ticker": ticker.ticker,
+        "Prices": SOURCES[ticker.source] if ticker.source else "none yet",
+        "From": ticker.first_session,
+        "Through": ticker.last_session,
+        "Sessions": ticker.sessions,
+        "Behind": ticker.sessions_behind,
+        "Currency": ticker.currency,
+        "Model version": ticker.version,
+        "Recipe": ticker.recipe,
+        "Trained": trained,
+    }
+
+
+def show_settings(info: InfoOut, wish: Wish) -> None:
+    """What is learnt and served; neither secrets nor places are told."""
+    st.subheader("Configuration in use")
+    rows = [{"Setting": name, "Value": said(value)} for name, value in info.settings.items()]
+    st.dataframe(rows, hide_index=True)
+    st.markdown(f"[API documentation]({wish.public_url}/docs) · [MLflow]({info.mlflow_url})")
+
+
+def said(value: object) -> str:
+    """A setting as one would write it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "not set" if value is None else str(value)
+
+
+def show_readiness(reasons: dict[str, str | None]) -> None:
+    """Configured tickers that cannot answer, and why."""
+    for ticker, reason in reasons.items():
+        if reason:
+            st.warning(plain(f"{ticker} cannot answer: {reason}"))
+
+
+def show_parts() -> None:
+    """Who does what."""
+    st.subheader("Architecture")
+    st.dataframe(
+        [{"Part": name, "What it does": does} for name, does in PARTS.items()], hide_index=True
+    )
