@@ -114,6 +114,7 @@ def main(argv: list[str] | None = None) -> int:
     """Check a release or write what belongs to it. Exit 1 on a complaint, 2 if it cannot."""
     parser = argparse.ArgumentParser(prog="release.py", description=main.__doc__)
     parser.add_argument("action", choices=["check", "write"], help="look only, or make the pages")
+    parser.add_argument("--tools", type=Path, help="folder with zizmor and kubernetes-validate")
     arguments = parser.parse_args(argv)
     try:
         if arguments.action == "write":

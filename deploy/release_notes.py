@@ -49,6 +49,10 @@ def disagreements(root: Path, tags: list[str]) -> Iterator[str]:
     rows = sections((root / "CHANGELOG.md").read_text("utf-8"))
     if _field(citation, r"^version: (.+)$") != version:
         yield f"CITATION.cff names another version than {version}"
+    charts = root / "deploy" / "kustomization.yaml"
+    builds = re.findall(r'newTag: "(.+?)"', charts.read_text("utf-8")) if charts.exists() else []
+    if set(builds) - {version}:
+        yield f"deploy/kustomization.yaml names another build than {version}"
     yield from malformed(rows)
     released = [row for row in rows if row.day]
     if released and number(version) < number(released[0].name):

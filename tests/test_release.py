@@ -47,6 +47,8 @@ def project(tmp_path) -> Path:
     (tmp_path / "contracts" / "version.py").write_text('VERSION = "1.2.0"\n')
     (tmp_path / "CITATION.cff").write_text('version: 1.2.0\ndate-released: "2026-11-21"\n')
     (tmp_path / "CHANGELOG.md").write_text(CHANGELOG)
+    (tmp_path / "deploy").mkdir()
+    (tmp_path / "deploy" / "kustomization.yaml").write_text('newTag: "1.2.0"')
     return tmp_path
 
 
@@ -79,6 +81,7 @@ def test_a_release_in_order_has_no_complaint(project):
     ("file", "old", "new", "told"),
     [
         ("CITATION.cff", "1.2.0", "1.1.0", "CITATION.cff names another version"),
+        ("deploy/kustomization.yaml", "1.2.0", "1.1.0", "names another build"),
         ("contracts/version.py", "1.2.0", "1.0.0", "the changelog is at 1.2.0"),
         ("contracts/version.py", "1.2.0", "1.3.0", "the tag is v1.2.0, the software 1.3.0"),
         ("CITATION.cff", "2026-11-21", "2026-11-20", "does not begin with [1.2.0] - 2026-11-20"),
@@ -99,6 +102,7 @@ def test_work_in_progress_is_no_complaint_where_nothing_is_tagged(project):
     change(project / "CHANGELOG.md", "## [Unreleased]", "## [Unreleased]\n\n### Added\n\n- More.")
     change(project / "contracts" / "version.py", "1.2.0", "1.3.0")
     change(project / "CITATION.cff", "1.2.0", "1.3.0")
+    change(project / "deploy" / "kustomization.yaml", "1.2.0", "1.3.0")
     assert list(disagreements(project, [])) == []
 
 
@@ -169,3 +173,24 @@ def test_a_command_given_wrongly_is_told(tmp_path):
     done = subprocess.run(line, capture_output=True, text=True)
     assert done.returncode == 2
     assert "give the JUnit file" in done.stderr
+
+
+def tool(folder: Path, name: str, says: str, status: int) -> None:
+    (folder / name).write_text(f"#!/bin/sh\necho '{says}'\nexit {status}\n")
+    (folder / name).chmod(0o755)
+
+
+def test_what_a_tool_of_others_finds_is_told(tmp_path):
+    tool(tmp_path, "zizmor", "unpinned", 14)
+    tool(tmp_path, "kubernetes-validate", "fine", 0)
+    assert list(release.refused_by(tmp_path, ROOT)) == ["zizmor: unpinned"]
+
+
+def test_make_calls_the_check_as_it_is_called(capsys):
+    with pytest.raises(SystemExit):
+        release.main(["--help"])
+    flags = set(re.findall(r"--[a-z]+", capsys.readouterr().out))
+    (line,) = (
+        row for row in (ROOT / "Makefile").read_text().splitlines() if "release.py check" in row
+    )
+    assert set(re.findall(r"--[a-z]+", line)) <= flags
