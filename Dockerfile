@@ -132,8 +132,8 @@ FROM worker AS monitor
 LABEL org.opencontainers.image.title="stock-forecasting-monitor" \
       org.opencontainers.image.description="Watches served forecasts for drift"
 COPY --from=monitor-venv /opt/venv /opt/venv
-COPY watch.py rounds.py retraining.py leasing.py registry_commands.py succession.py registry.py \
-     evaluation.py fitting.py forecasters.py walk_scores.py referee.py \
+COPY watch.py settle_command.py rounds.py retraining.py leasing.py \
+     registry_commands.py succession.py registry.py evaluation.py fitting.py forecasters.py walk_scores.py referee.py \
      metrics.py baseline_arima.py model.py \
      drift_monitor.py drift_report.py drift.py alerts.py \
      serving.py served.py novelty.py bases.py inference.py forecast_log.py \

@@ -277,7 +277,16 @@ def _indexed(rows: pd.DataFrame) -> pd.DataFrame:
 
 def main(argv: list[str] | None = None) -> int:
     """Check a ticker for drift, write the reports, record the verdict. 0 with or without alarm."""
-    parser = argparse.ArgumentParser(prog="drift_monitor.py", description=main.__doc__)
+    given = list(sys.argv[1:] if argv is None else argv)
+    if given[:1] == ["settle"]:
+        from settle_command import main as settle
+
+        return settle(given[1:])
+    parser = argparse.ArgumentParser(
+        prog="drift_monitor.py",
+        description=main.__doc__,
+        epilog="drift_monitor.py settle [TICKER ...] puts outcomes beside served forecasts",
+    )
     parser.add_argument("ticker", help="symbol, such as AAPL")
     shown = parser.add_mutually_exclusive_group()
     shown.add_argument("--json", action="store_true", help="print the verdict as JSON")
@@ -288,7 +297,7 @@ def main(argv: list[str] | None = None) -> int:
         metavar="SESSIONS",
         help="also show what the check says as of each of the newest sessions",
     )
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse_args(given)
     try:
         settings = get_settings()
         logging.basicConfig(level=settings.log_level, format="%(levelname)s %(name)s %(message)s")

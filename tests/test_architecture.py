@@ -110,6 +110,7 @@ MAY_IMPORT = {
     | {"config", "recipes", "data_pipeline", "inference", "model_store", "bases", "registry"}
     | {"tracking", "serving", "referee", "evaluation"},
     "registry_commands": WORDS | {"config", "model_store", "registry", "tracking", "succession"},
+    "settle_command": WORDS | {"config", "data_pipeline", "forecast_log"},
     "retraining": WORDS,
     "leasing": WORDS,
     "training_queue": WORDS | {"forecast_log", "leasing"},
@@ -166,6 +167,7 @@ MAY_IMPORT = {
 # commands; nothing else may.
 IN_MAIN_ONLY = {
     "registry": {"registry_commands"},
+    "drift_monitor": {"settle_command"},
     "generate_synthetic_data": {"config", "data_pipeline", "figures"},
     "baseline_arima": {"config", "data_pipeline", "calendars", "features", "metrics"},
 }
