@@ -25,23 +25,25 @@ def strain_chart(sessions: Sequence[CheckedSessionOut], palette: Palette) -> go.
         showlegend=False,
         hoverinfo="skip",
     )
-    for severity, mark in MARKS.items():
-        rows = [row for row in sessions if row.severity == severity]
-        if rows:
-            loud = severity in ("alarm", "critical")
-            drawing.add_scatter(
-                x=[row.session for row in rows],
-                y=[row.strain for row in rows],
-                mode="markers",
-                name=severity,
-                marker={
-                    "symbol": mark,
-                    "size": 8,
-                    "color": palette.alarm if loud else palette.forecast,
-                },
-            )
+    for severity in MARKS:
+        if rows := [row for row in sessions if row.severity == severity]:
+            add_marks(drawing, rows, severity, palette)
     drawing.add_hline(y=1, line={"color": palette.ink, "dash": "dash", "width": 2})
-    if days:
-        date_axis(drawing, days)
+    date_axis(drawing, days)
     drawing.update_yaxes(title="Largest distance / threshold", rangemode="tozero")
     return lay_out(drawing, 300)
+
+
+def add_marks(
+    drawing: go.Figure, rows: Sequence[CheckedSessionOut], severity: str, palette: Palette
+) -> None:
+    """The sessions of one severity, in a shape of their own."""
+    loud = severity in ("alarm", "critical")
+    colour = palette.alarm if loud else palette.forecast
+    drawing.add_scatter(
+        x=[row.session for row in rows],
+        y=[row.strain for row in rows],
+        mode="markers",
+        name=severity,
+        marker={"symbol": MARKS[severity], "size": 8, "color": colour},
+    )

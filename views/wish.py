@@ -33,25 +33,9 @@ def ask(settings: Settings, tickers: Sequence[str]) -> tuple[Wish, bool]:
     Raises:
         InvalidTicker: what was typed is no symbol.
     """
-    usual = min(max(settings.prediction_steps, LEAST_STEPS), MOST_STEPS)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        typed = st.selectbox(
-            "Ticker, or type any symbol",
-            tickers,
-            key="ticker",
-            bind="query-params",
-            accept_new_options=True,
-            width=230,
-        )
-        steps = st.slider(
-            "Sessions ahead",
-            LEAST_STEPS,
-            MOST_STEPS,
-            usual,
-            key="steps",
-            bind="query-params",
-            width=320,
-        )
+        typed = ask_ticker(tickers)
+        steps = ask_steps(settings.prediction_steps)
         smoothing = st.checkbox(
             "Smooth (EMA)",
             value=True,
@@ -71,3 +55,28 @@ def ask(settings: Settings, tickers: Sequence[str]) -> tuple[Wish, bool]:
         smoothing=smoothing,
     )
     return wish, again
+
+
+def ask_ticker(tickers: Sequence[str]) -> str:
+    """One of those there are, or whatever is typed."""
+    return st.selectbox(
+        "Ticker, or type any symbol",
+        tickers,
+        key="ticker",
+        bind="query-params",
+        accept_new_options=True,
+        width=230,
+    )
+
+
+def ask_steps(usual: int) -> int:
+    """How far ahead; what is configured, where nothing else was chosen."""
+    return st.slider(
+        "Sessions ahead",
+        LEAST_STEPS,
+        MOST_STEPS,
+        min(max(usual, LEAST_STEPS), MOST_STEPS),
+        key="steps",
+        bind="query-params",
+        width=320,
+    )
