@@ -6,7 +6,7 @@ import json
 import shutil
 import urllib.error
 import urllib.request
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ import pytest
 from project import ROOT, Project
 
 from bases import read_base
-from model_store import ModelStore
+from model_store import ModelStore, read_walk
 
 SHIPPED = sorted(p for p in (ROOT / "pretrained").iterdir() if p.is_dir())
 MIB = 2**20
@@ -216,3 +216,15 @@ def test_a_shipped_bases_weights_and_onnx_are_one_network(folder: Path):
     network.shrink(base.card.shrinkage)
     x = np.random.default_rng(0).normal(0, 1, (20, 50, 8))
     np.testing.assert_allclose(base.model().network.run(x), network.outputs(x), atol=1e-5)
+
+
+@pytest.mark.real_data
+def test_the_table_by_step_says_what_the_card_says(champion):
+    walk = read_walk(champion.path)
+    rows = {(row.model, row.step): row for row in walk.scores}
+    assert walk.origins >= 200 and walk.first_origin >= champion.card.test.first - timedelta(days=7)
+    # the same test origins but for the last thirty, whose outcomes are not all known
+    assert rows["lstm", 1].rmse_ratio == pytest.approx(champion.card.skill.rmse_ratio, abs=0.02)
+    ratios = [rows["lstm", step].crps_ratio for step in walk.steps]
+    assert min(ratios) < champion.card.skill.crps_ratio < max(ratios)
+    assert all(0.65 < rows["lstm", step].coverage_80 < 0.95 for step in walk.steps)
