@@ -612,6 +612,9 @@ class FakeDesk:
     def written(self) -> tuple[int, int, int]:
         return 5, 1, 0
 
+    def realised(self) -> Mapping[str, Sequence[PerformanceRow]]:
+        return {}
+
     def close(self) -> None:
         self.closed = True
 

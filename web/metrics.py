@@ -62,6 +62,7 @@ class Gauges(Protocol):
     def gauges(self) -> Mapping[str, GaugeLike]: ...
     def cache_counts(self) -> tuple[int, int]: ...
     def written(self) -> tuple[int, int, int]: ...
+    def realised(self) -> Mapping[str, Sequence[PerformanceRow]]: ...
 
 
 class Metrics(Collector):
@@ -147,7 +148,8 @@ def _of_desk(desk: object) -> Iterator[Metric]:
     if not isinstance(desk, Gauges):
         return
     try:
-        rows, (hits, misses), written = desk.gauges(), desk.cache_counts(), desk.written()
+        rows, (hits, misses) = desk.gauges(), desk.cache_counts()
+        written, realised = desk.written(), desk.realised()
     except Exception:
         logger.exception("metrics=desk_failed")
         return
@@ -155,8 +157,7 @@ def _of_desk(desk: object) -> Iterator[Metric]:
     counts = {"hit": hits, "miss": misses}
     yield _by("stock_forecast_cache", "Forecasts looked up in the cache", "outcome", counts)
     yield from _of_log(*written)
-    if callable(realised := getattr(desk, "realised", None)):
-        yield from _live(realised())
+    yield from _live(realised)
 
 
 def _ages(rows: Mapping[str, GaugeLike]) -> Iterator[Metric]:
