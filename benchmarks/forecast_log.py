@@ -20,16 +20,16 @@ import numpy as np
 import sqlalchemy as sa
 from tqdm import tqdm
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:1] = [str(ROOT), str(ROOT / "tests")]  # this folder's forecast_log is another one
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # its forecast_log, not this one
 
-from promised import SESSIONS, forecast, prices  # noqa: E402
+from promised import SESSIONS, forecast, prices
 
-import metrics  # noqa: E402
-from answers import forecast_answer  # noqa: E402
-from contracts import Forecast, Promise  # noqa: E402
-from forecast_log import ForecastLog  # noqa: E402
-from records.promising import Serving, write  # noqa: E402
+import metrics
+from answers import forecast_answer
+from contracts import Forecast, Promise
+from forecast_log import ForecastLog
+from records.promising import Serving, write
 
 ORIGINS, STEPS, REQUESTS = 250, 30, 3000
 TODAY = date(2027, 1, 1)

@@ -9,10 +9,13 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from promised import forecast
 
@@ -122,18 +125,16 @@ def queue(url: str, count: int) -> dict[str, object]:
     return {"asked": len(asked), "finished": len(finished), "distinct": len(set(finished))}
 
 
-def hold(url: str, path: str, count: int, holder: str) -> None:
+def hold(url: str, path: Path, count: int, holder: str) -> None:
     """Take one lease again and again; inside it, read a number from a file and write the next."""
     log = ForecastLog(url)
     done = 0
     while done < count:
         try:
             with log.lease("counter", holder, 30):
-                with open(path) as file:  # noqa: PTH123
-                    number = int(file.read())
+                number = int(path.read_text())
                 time.sleep(0.001)
-                with open(path, "w") as file:  # noqa: PTH123
-                    file.write(str(number + 1))
+                path.write_text(str(number + 1))
                 done += 1
         except LeaseTaken:
             time.sleep(0.002)
@@ -142,15 +143,13 @@ def hold(url: str, path: str, count: int, holder: str) -> None:
 def lease(url: str, count: int) -> dict[str, object]:
     """Three processes that count together in a file that only the lease protects."""
     ForecastLog(url).ask_check("AAPL")
-    path = f"/tmp/lease-{os.getpid()}"
-    with open(path, "w") as file:  # noqa: PTH123
-        file.write("0")
+    path = Path(tempfile.mkdtemp()) / "number"
+    path.write_text("0")
     children = [forked(lambda _, name=str(i): hold(url, path, count, name))[0] for i in range(3)]
     for child in children:
         os.waitpid(child, 0)
-    with open(path) as file:  # noqa: PTH123
-        counted = int(file.read())
-    os.unlink(path)  # noqa: PTH108
+    counted = int(path.read_text())
+    shutil.rmtree(path.parent)
     return {"expected": 3 * count, "counted": counted}
 
 
