@@ -6,11 +6,11 @@ Knows where models, prices and the log are; no HTTP, no training.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Mapping, Sequence
 
 import orjson
 
+from alarms import Alarms
 from answers import forecast_answer
 from champions import Champions
 from config import Settings
@@ -22,7 +22,6 @@ from contracts import (
     Forecast,
     ForecastingError,
     GaugeRow,
-    LogUnavailable,
     NoChampion,
     NoDriftCheck,
     Probability,
@@ -41,7 +40,6 @@ from standings import Standing, Standings
 log = logging.getLogger(__name__)
 
 MEGABYTE = 1 << 20
-ALARM_SECONDS = 60.0  # for which the newest check's outcome is not asked for again
 
 
 class ForecastDesk:
@@ -66,7 +64,7 @@ class ForecastDesk:
         self._cache = ForecastCache(settings.cached_answers, settings.cached_megabytes * MEGABYTE)
         self._flights: SingleFlight[Answer] = SingleFlight()
         self._refresher = refresher(settings)
-        self._alarms: dict[str, tuple[float, bool | None]] = {}
+        self._alarms = Alarms(self._log)
 
     def at_hand(self, ticker: str, steps: int, smoothing: bool) -> Answer | None:
         """The answer if it is in memory and still holds; reads no file and waits for nobody.
@@ -74,9 +72,9 @@ class ForecastDesk:
         None too for a ticker that `answer` would have to look up first.
         """
         standing = self._standings.at_hand(ticker)
-        if standing is None:
-            return None
-        return self._cache.get((standing.key, steps, smoothing))
+        if standing is None or (key := (standing.key, steps, smoothing)) not in self._cache:
+            return None  # `answer` will count it as a miss
+        return self._cache.get(key)
 
     def answer(self, ticker: str, steps: int, smoothing: bool, request_id: str = "") -> Answer:
         """The champion's forecast from the cached prices, as it is sent; computed at most once.
@@ -115,7 +113,7 @@ class ForecastDesk:
     ) -> dict[str, Answer | ForecastingError]:
         """`answer` for each ticker, or why there is none; networks that several share run once."""
         found: dict[str, Answer | ForecastingError] = {}
-        lacking: list[Standing] = []
+        lacking: dict[str, Standing] = {}
         for ticker in tickers:
             try:
                 standing = self._asked(ticker)
@@ -124,17 +122,17 @@ class ForecastDesk:
                 continue
             answer = self._cache.get((standing.key, steps, smoothing))
             if answer is None:
-                lacking.append(standing)
+                lacking[ticker] = standing
             else:
                 found[ticker] = answer
         span = self.settings.ema_span if smoothing else None
-        made = forecasts_from([(s.served, s.seen) for s in lacking], steps, span)
-        for standing, forecast in zip(lacking, made, strict=True):
-            key = (standing.key, steps, smoothing)
+        made = forecasts_from([(s.served, s.seen) for s in lacking.values()], steps, span)
+        for (ticker, standing), forecast in zip(lacking.items(), made, strict=True):
             if isinstance(forecast, Forecast):
-                found[standing.seen.ticker] = self._kept(key, forecast, request_id)
+                key = (standing.key, steps, smoothing)
+                found[ticker] = self._kept(key, forecast, request_id)
             else:
-                found[standing.seen.ticker] = forecast
+                found[ticker] = forecast
         return found
 
     def probability(self, ticker: str, steps: int, event: Event, level: float) -> Probability:
@@ -208,6 +206,7 @@ class ForecastDesk:
         """Give the database connections back; a download that hangs is not waited for."""
         self._refresher.close()
         self._standings.close()
+        self._alarms.close()
         self._realised.close()
         if self._promises is not None:
             self._promises.close()
@@ -237,18 +236,5 @@ class ForecastDesk:
         return GaugeRow(
             model_age_days=(ended - standing.served.identity.trained_through).days,
             data_age_sessions=standing.seen.provenance.sessions_behind,
-            drift_alarm=self._alarm(ticker),
+            drift_alarm=self._alarms.of(ticker),
         )
-
-    def _alarm(self, ticker: str) -> bool | None:
-        """Of the newest check; asked of the database once a minute."""
-        now = time.monotonic()
-        asked_at, alarm = self._alarms.get(ticker, (-ALARM_SECONDS, None))
-        if now - asked_at >= ALARM_SECONDS:
-            try:
-                verdict = self._log.latest_verdict(ticker)
-                alarm = verdict.alarm if verdict else None
-            except LogUnavailable as error:
-                log.info("alarm_unknown ticker=%s reason=%r", ticker, str(error))
-            self._alarms[ticker] = (now, alarm)
-        return alarm

@@ -57,6 +57,10 @@ class ForecastCache:
         """(hits, misses) so far."""
         return self._hits, self._misses
 
+    def __contains__(self, key: Hashable) -> bool:
+        """Whether `get` would find it; counts as nothing."""
+        return key in self._answers
+
     def __len__(self) -> int:
         return len(self._answers)
 

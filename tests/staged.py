@@ -35,10 +35,14 @@ def bars() -> pd.DataFrame:
 
 
 def put_prices(settings: Settings, ticker: str = "AAPL", rows: int | None = None) -> None:
-    """Bars in the cache, as if a file had been imported."""
-    label = Label(source="file", adjustment="split", fetched_at=AT)
+    """Bars in the cache, as if a file had been imported: all of them, or the first `rows`."""
     shown = bars() if rows is None else bars().iloc[:rows].reset_index(drop=True)
-    real_shelf(settings).put(ticker, shown, label)
+    put_bars(settings, ticker, shown)
+
+
+def put_bars(settings: Settings, ticker: str, table: pd.DataFrame) -> None:
+    label = Label(source="file", adjustment="split", fetched_at=AT)
+    real_shelf(settings).put(ticker, table, label)
 
 
 def write_bundle(settings: Settings, ticker: str = "AAPL", which: int = 0) -> Path:

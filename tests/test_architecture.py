@@ -60,11 +60,12 @@ MAY_IMPORT = {
     | {"serving"},
     "readiness": WORDS | {"config", "data_pipeline", "model_store", "champions", "serving"},
     "forecast_cache": WORDS,
+    "alarms": WORDS | {"forecast_log"},
     "work_queue": WORDS | {"forecast_cache"},
     "realised": WORDS | {"forecast_log"},
     "desk": WORDS
     | {"config", "answers", "data_pipeline", "model_store", "forecast_log", "serving"}
-    | {"champions", "standings", "readiness", "forecast_cache", "realised"},
+    | {"champions", "standings", "readiness", "forecast_cache", "alarms", "realised"},
     "predict": WORDS
     | {"config", "answers", "features", "served", "serving", "desk"}
     | {"data_pipeline", "inference", "model_store"},

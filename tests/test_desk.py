@@ -1,12 +1,15 @@
 """The desk: one computation per answer, keys that change with what they stand for, warnings."""
 
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import orjson
 import pytest
-from staged import AS_OF, bars, bases, publish, put_prices, truncate
+from builders import provenance
+from fake_desk import OWN, make_drift
+from staged import AS_OF, bars, bases, publish, put_bars, put_prices, truncate
 
 import desk as desk_module
 import standings
@@ -162,6 +165,20 @@ def test_the_gauges_tell_ages(settings, open_desk):
     assert (row.data_age_sessions, row.drift_alarm) == (0, None)
 
 
+def test_the_gauges_hear_of_an_alarm_without_waiting_for_it(settings, open_desk):
+    publish(settings, "1")
+    log = ForecastLog(settings.database_url)
+    log.record_verdict(make_drift("AAPL"))
+    log.close()
+    desk = open_desk()
+    desk.forecast("AAPL", 5, False)
+    assert desk.gauges()["AAPL"].drift_alarm is None
+    deadline = time.monotonic() + 20
+    while desk.gauges()["AAPL"].drift_alarm is None:
+        assert time.monotonic() < deadline
+    assert desk.gauges()["AAPL"].drift_alarm is True
+
+
 # Batches
 
 
@@ -224,27 +241,14 @@ def test_an_input_unlike_those_in_training_is_said_with_its_distance(settings, o
     wild = bars().copy()
     wild.loc[wild.index[-1], ["High", "Open"]] *= 1.25
     wild.loc[wild.index[-1], "Volume"] *= 50
-    from staged import AT
-
-    from data_pipeline import real_shelf
-    from prices.cache import Label
-
-    label = Label(source="file", adjustment="split", fetched_at=AT)
-    real_shelf(settings).put("AAPL", wild, label)
+    put_bars(settings, "AAPL", wild)
     (warning,) = open_desk().forecast("AAPL", 5, False).warnings
     assert warning.code == "outside_training" and "Mahalanobis" in warning.detail
 
 
 def test_invented_prices_are_said():
-    seen = forecast_data(source="synthetic")
-    assert [w.code for w in cautions(*seen, AS_OF, None, LIMITS)] == ["synthetic_prices"]
-
-
-def forecast_data(**changes):
-    from builders import provenance
-    from fake_desk import OWN
-
-    return OWN, provenance(**changes)
+    data = provenance(source="synthetic")
+    assert [w.code for w in cautions(OWN, data, AS_OF, None, LIMITS)] == ["synthetic_prices"]
 
 
 def test_the_distance_is_the_textbooks():
