@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 
 import serving_stage
-from serving_stage import ROOT, Stage, load
+from serving_stage import ROOT, Load, Stage, load
 
 MANY = 500
 BATCH = 100
@@ -135,8 +135,8 @@ def warm(stage: Stage, seconds: float, rounds: int) -> list[str]:
     """The real route and a bare one with the same bytes, in turns, at several loads."""
     target, tickers = "/predict?ticker=T000&steps=30", ["T000", "T001", "T002"]
     rows = [
-        "| warm `/predict`, one worker | bare route | service | share | p99 bare | p99 service "
-        "| ratio |",
+        "| warm `/predict`, one worker | requests/s, bare and service | share | p99, bare and "
+        "service | ratio | processor time a request | share |",
         "|---|--:|--:|--:|--:|--:|--:|",
     ]
     with stage.api(tickers) as (server, _):
@@ -144,25 +144,29 @@ def warm(stage: Stage, seconds: float, rounds: int) -> list[str]:
         with serving_stage.urlopen(server.url + target) as said:
             body.write_bytes(said.read())
         more = {"BARE_BODY": str(body)}
-        with serving_stage.serving(
-            "serving_stage:bare", ROOT / "benchmarks", stage.folder, more
-        ) as plain:
+        name, home = "serving_stage:bare", ROOT / "benchmarks"
+        with serving_stage.serving(name, home, stage.folder, more) as plain:
             plain.ready("/predict")
             for connections in (1, 16, 64):
-                pairs = [
-                    [load(s.port, target, seconds, connections) for s in (plain, server)]
+                asked = [
+                    [load(one, target, seconds, connections) for one in (plain, server)]
                     for _ in range(rounds)
                 ]
-                rates, tails = (
-                    [statistics.median(getattr(p[i], name) for p in pairs) for i in (0, 1)]
-                    for name in ("per_second", "p99")
-                )
-                rows.append(
-                    f"| {connections} connections | {rates[0]:,.0f}/s | {rates[1]:,.0f}/s | "
-                    f"{rates[1] / rates[0]:.0%} | {tails[0] * 1e3:.2f} ms | {tails[1] * 1e3:.2f} ms"
-                    f" | {tails[1] / tails[0]:.1f} |"
-                )
+                rows.append(f"| {connections} connections {compared(asked)}")
     return rows
+
+
+def compared(asked: Sequence[Sequence[Load]]) -> str:
+    """Medians of (bare, service) pairs as the cells of a row."""
+    rates, tails, works = (
+        [statistics.median(getattr(pair[side], name) for pair in asked) for side in (0, 1)]
+        for name in ("per_second", "p99", "processor")
+    )
+    return (
+        f"| {rates[0]:,.0f} and {rates[1]:,.0f} | {rates[1] / rates[0]:.0%} "
+        f"| {tails[0] * 1e3:.2f} and {tails[1] * 1e3:.2f} ms | {tails[1] / tails[0]:.1f} "
+        f"| {works[0] * 1e6:.0f} and {works[1] * 1e6:.0f} us | {works[0] / works[1]:.0%} |"
+    )
 
 
 def batch(stage: Stage, tickers: Sequence[str], rounds: int) -> list[str]:
