@@ -308,14 +308,11 @@ def main(argv: list[str] | None = None) -> int:
     except ForecastingError as error:
         print(f"drift_monitor.py: {error}", file=sys.stderr)
         return 2
-    if arguments.json:
-        print(verdict_json(verdict))
-    elif arguments.html:
-        print("\n".join(str(settings.reports_dir / name) for name in verdict.reports))
-    else:
-        print(as_table(verdict))
-        if arguments.replay:
-            print(f"\n{history_table(verdict.history)}")
+    pages = "\n".join(str(settings.reports_dir / name) for name in verdict.reports)
+    plain = pages if arguments.html else as_table(verdict)
+    print(verdict_json(verdict) if arguments.json else plain)
+    if arguments.replay and not (arguments.json or arguments.html):
+        print(f"\n{history_table(verdict.history)}")
     return 0
 
 

@@ -75,6 +75,7 @@ def span(table: pd.DataFrame, first: str, last: str) -> Span:
 
 
 def watched(bars: pd.DataFrame, model: TrainedModel, cuts: tuple[str, str, str, str]) -> Watch:
+    """A ticker calibrated on the days between the first two cuts, held out between the others."""
     table = one_step_table(model, bars)
     spans = span(table, cuts[0], cuts[1]), span(table, cuts[2], cuts[3])
     empty = Calibrated(thresholds={}, false_alarms=0.0, months=0)
@@ -150,7 +151,7 @@ def scaled(factor: float) -> Callable[[pd.DataFrame], pd.DataFrame]:
 def drifting(share: float) -> Callable[[pd.DataFrame], pd.DataFrame]:
     """Every day moves by a share of the deviation of the half year before, up."""
 
-    def shift(bars: pd.DataFrame) -> pd.DataFrame:
+    def _shift(bars: pd.DataFrame) -> pd.DataFrame:
         size = share * float(np.diff(np.log(bars["Close"][HISTORY - 126 : HISTORY])).std())
 
         def change(days: Days) -> Days:
@@ -159,7 +160,7 @@ def drifting(share: float) -> Callable[[pd.DataFrame], pd.DataFrame]:
 
         return rebuilt(bars, change)
 
-    return shift
+    return _shift
 
 
 def more_at_night(bars: pd.DataFrame) -> pd.DataFrame:
@@ -300,15 +301,7 @@ def report(
         "which Evidently alarmed before anything was shifted",
     ]
     for name in SHIFTS:
-        rows = found[found["shift"] == name]
-        lines.append(f"  {name}")
-        for who in ("ours", "Evidently, any column", "Evidently, half of the columns"):
-            late = rows[who]
-            early = "" if who == "ours" else f"  before: {rows[f'before: {who}'].mean():5.0%}"
-            lines.append(
-                f"    {who:32} {late.median():4.0f}  {(late <= MONTH).mean():5.0%}"
-                f"  {(late <= AFTER).mean():5.0%}{early}"
-            )
+        lines += [f"  {name}", *_delays_of(found[found["shift"] == name])]
     sessions = np.array([row[0] for row in crashes])
     early = np.mean([row[1] == "before" for row in crashes])
     lines.append(
@@ -316,6 +309,18 @@ def report(
         f"{(sessions <= MONTH).mean():.0%}, already alarming {early:.0%}"
     )
     return "\n".join(lines)
+
+
+def _delays_of(rows: pd.DataFrame) -> list[str]:
+    lines = []
+    for who in ("ours", "Evidently, any column", "Evidently, half of the columns"):
+        late = rows[who]
+        early = "" if who == "ours" else f"  before: {rows[f'before: {who}'].mean():5.0%}"
+        lines.append(
+            f"    {who:32} {late.median():4.0f}  {(late <= MONTH).mean():5.0%}"
+            f"  {(late <= AFTER).mean():5.0%}{early}"
+        )
+    return lines
 
 
 if __name__ == "__main__":
