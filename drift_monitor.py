@@ -282,22 +282,7 @@ def main(argv: list[str] | None = None) -> int:
         from settle_command import main as settle
 
         return settle(given[1:])
-    parser = argparse.ArgumentParser(
-        prog="drift_monitor.py",
-        description=main.__doc__,
-        epilog="drift_monitor.py settle [TICKER ...] puts outcomes beside served forecasts",
-    )
-    parser.add_argument("ticker", help="symbol, such as AAPL")
-    shown = parser.add_mutually_exclusive_group()
-    shown.add_argument("--json", action="store_true", help="print the verdict as JSON")
-    shown.add_argument("--html", action="store_true", help="print the paths of the HTML reports")
-    parser.add_argument(
-        "--replay",
-        type=_sessions,
-        metavar="SESSIONS",
-        help="also show what the check says as of each of the newest sessions",
-    )
-    arguments = parser.parse_args(given)
+    arguments = _parser().parse_args(given)
     try:
         settings = get_settings()
         logging.basicConfig(level=settings.log_level, format="%(levelname)s %(name)s %(message)s")
@@ -314,6 +299,25 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.replay and not (arguments.json or arguments.html):
         print(f"\n{history_table(verdict.history)}")
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="drift_monitor.py",
+        description=main.__doc__,
+        epilog="drift_monitor.py settle [TICKER ...] puts outcomes beside served forecasts",
+    )
+    parser.add_argument("ticker", help="symbol, such as AAPL")
+    shown = parser.add_mutually_exclusive_group()
+    shown.add_argument("--json", action="store_true", help="print the verdict as JSON")
+    shown.add_argument("--html", action="store_true", help="print the paths of the HTML reports")
+    parser.add_argument(
+        "--replay",
+        type=_sessions,
+        metavar="SESSIONS",
+        help="also show what the check says as of each of the newest sessions",
+    )
+    return parser
 
 
 def _sessions(text: str) -> int:
