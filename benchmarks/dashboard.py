@@ -38,7 +38,8 @@ def page(script: Path, **more: str) -> Iterator[str]:
         port = probe.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
     command = (sys.executable, "-m", "streamlit", "run", str(script), "--server.port", str(port))
-    settings = {**os.environ, "STREAMLIT_SERVER_HEADLESS": "true", **more}
+    quiet = {"STREAMLIT_SERVER_HEADLESS": "true", "STREAMLIT_BROWSER_SERVER_ADDRESS": "localhost"}
+    settings = {**os.environ, **quiet, **more}
     with subprocess.Popen(command, env=settings, stdout=subprocess.DEVNULL) as server:
         try:
             _wait(f"{url}/_stcore/health", server)
