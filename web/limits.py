@@ -9,18 +9,20 @@ import logging
 import math
 import time
 from collections import OrderedDict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from limits import RateLimitItem, parse
-from limits.aio.storage import RedisStorage, SlidingWindowCounterSupport, Storage
+from limits.aio.storage import SlidingWindowCounterSupport, Storage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from limits.storage.base import TimestampedSlidingWindow
-from redis.asyncio import ConnectionPool
 
 from config import Settings
 from contracts import BadSettings
 from web.guard import Refusal
 from web.headers import Pairs, encode
+
+if TYPE_CHECKING:
+    from redis.asyncio import ConnectionPool
 
 logger = logging.getLogger(__name__)
 
@@ -173,6 +175,8 @@ def _item(text: str, kind: str) -> RateLimitItem | None:
 
 
 def _pool(url: str) -> ConnectionPool:
+    from redis.asyncio import ConnectionPool  # late: most services have no Redis, all must start
+
     try:
         return ConnectionPool.from_url(
             url, socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE
@@ -184,6 +188,8 @@ def _pool(url: str) -> ConnectionPool:
 
 
 def _shared(url: str, pool: ConnectionPool) -> SlidingWindowCounterRateLimiter:
+    from limits.aio.storage import RedisStorage
+
     options: dict[str, Any] = {"connection_pool": pool}
     return SlidingWindowCounterRateLimiter(
         RedisStorage(f"async+{url}", implementation="redispy", **options)
