@@ -188,7 +188,8 @@ def test_a_full_disk_costs_the_log_alone(project, undisturbed, tmp_path):
     if mounted.returncode:
         pytest.skip("only root can make a disk that is full")
     try:
-        with project.api(STOCK_DATABASE_URL=f"sqlite:///{small}/forecasts.db") as url:
+        # killed at the end: it would wait ten seconds for room to write its forecasts
+        with process(project, small / "forecasts.db", tmp_path) as (_, url):
             for ticker in TICKERS:
                 assert ask(url, ticker) == (200, undisturbed[ticker])
             assert get(f"{url}/drift/AAPL")[0] in (404, 503)
@@ -251,14 +252,17 @@ def test_a_source_that_hangs_holds_up_neither_answers_nor_the_end(project):
 
 
 @contextmanager
-def process(project: Project, database: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A service with a log of its own, which the body ends."""
+def process(
+    project: Project, database: Path, folder: Path
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A service with a database of its own, which the body ends or which is killed; it writes into
+    `folder`."""
     port = free_port()
     command = [sys.executable, "-m", "uvicorn", "app:app", "--app-dir", str(ROOT)]
     command += ["--log-level", "warning"]
     environment = project.environment(STOCK_DATABASE_URL=f"sqlite:///{database}")
     with (
-        (database.parent / "log").open("w+") as log,
+        (folder / "log").open("w+") as log,
         subprocess.Popen(
             [*command, "--port", str(port)],
             cwd=project.folder,
@@ -273,11 +277,12 @@ def process(project: Project, database: Path) -> Iterator[tuple[subprocess.Popen
         finally:
             if server.poll() is None:
                 server.kill()
+                server.wait(timeout=30)
 
 
 @pytest.mark.parametrize(("how", "wait"), [(signal.SIGTERM, 0.0), (signal.SIGKILL, 1.5)])
 def test_what_was_answered_is_in_the_log_after_the_end(project, tmp_path, how, wait):
-    with process(project, tmp_path / "forecasts.db") as (server, url):
+    with process(project, tmp_path / "forecasts.db", tmp_path) as (server, url):
         assert [ask(url, ticker)[0] for ticker in TICKERS] == [200] * 3
         time.sleep(wait)
         os.kill(server.pid, how)
@@ -291,7 +296,7 @@ def test_what_was_answered_is_in_the_log_after_the_end(project, tmp_path, how, w
 @pytest.mark.timeout(900)
 def test_killed_under_load_it_comes_back_and_says_the_same(project, undisturbed, tmp_path, kills):
     for _ in range(kills):
-        with process(project, tmp_path / "forecasts.db") as (server, url):
+        with process(project, tmp_path / "forecasts.db", tmp_path) as (server, url):
             said, leaving = load(url)
             until(lambda said=said: len(said) > 50)
             server.kill()
