@@ -1,7 +1,7 @@
 """What validation says of real prices, and how many false shifts it finds in them.
 
-`python benchmarks/validation.py` reads every `panel/*.csv.gz` below REAL_DATA_DIR, or below
-../shared/data, and prints the tables of docs/EXPERIMENTS.md.
+`python benchmarks/validation.py` reads every `panel/*.csv.gz` below REAL_DATA_DIR (or where the
+tests look for prices) and prints the tables of docs/EXPERIMENTS.md.
 """
 
 from __future__ import annotations
