@@ -178,6 +178,7 @@ def test_a_day_before_every_shipped_base_trains_one_from_the_tickers_there_are(
             "STOCK_START_DATE": "2017-01-01",
             "STOCK_LSTM_UNITS_1": "8",
             "STOCK_LSTM_UNITS_2": "8",
+            "STOCK_UNROLLINGS": "15",
         },
     )
     run = early.command("train.py", "AAPL")

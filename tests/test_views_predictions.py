@@ -25,7 +25,6 @@ from shown import everything, figures, html_of, refuse, texts
 import wording
 from contracts import BadBundle, Caution, LogUnavailable, NoChampion, UnknownTicker
 from schemas import ForecastOut
-from views.waiting import TRIES
 
 
 def test_the_key_figures_are_those_of_the_service(page, behind):
@@ -272,9 +271,10 @@ def test_a_new_symbol_is_waited_for_and_then_shown(page, behind):
     assert "Cold start" in everything(shown)
 
 
-def test_a_symbol_that_does_not_exist_is_said_so_in_the_end(page, behind):
+def test_a_symbol_that_does_not_exist_is_said_so_in_the_end(page, behind, monkeypatch):
+    monkeypatch.setattr("views.waiting.TRIES", 3)
     shown = page(behind(FakeDesk(failures={"AAPL": UnknownTicker("AAPL")})))
-    for _ in range(TRIES):
+    for _ in range(3):
         shown.run()
     assert "AAPL has neither a trained model nor prices here" in shown.error[0].value
     assert "Choose another ticker above." in shown.error[0].value
