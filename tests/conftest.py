@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -28,6 +29,7 @@ Answer = Callable[[httpx.Request], httpx.Response]
 Page = Callable[..., "AppTest"]
 
 ROOT = Path(__file__).resolve().parent.parent
+OF_THE_PAGE = ("test_streamlit_app", "test_views_")
 
 
 def absent(what: str, required_by: str) -> None:
@@ -208,3 +210,16 @@ def _trained(folder: Path, real_data: Path, wish: dict[str, str]) -> Project:
         run = project.command(*command)
         assert run.returncode == 0, run.stderr
     return project
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _still_heap(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Streamlit collects garbage after every run of a page: what earlier tests loaded (TensorFlow,
+    MLflow) is not looked through each time."""
+    if not request.module.__name__.startswith(OF_THE_PAGE):
+        yield
+        return
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
