@@ -66,7 +66,7 @@ COPY --from=serve-venv /opt/venv /opt/venv
 COPY app.py answers.py alarms.py desk.py work_queue.py forecast_cache.py readiness.py standings.py \
      realised.py champions.py cautions.py novelty.py served.py serving.py bases.py inference.py \
      forecast_log.py model_store.py recipes.py bands.py panel.py significance.py \
-     data_pipeline.py generate_synthetic_data.py figures.py features.py calendars.py config.py ./
+     data_pipeline.py generate_synthetic_data.py whole_files.py figures.py features.py calendars.py config.py ./
 COPY contracts/ contracts/
 COPY records/ records/
 COPY schemas/ schemas/
@@ -114,7 +114,7 @@ COPY train.py bundling.py base_training.py fitting.py evaluation.py referee.py v
      forecast_log.py training_queue.py retraining.py leasing.py \
      baseline_arima.py model.py recipes.py registry.py metrics.py figures.py \
      serving.py served.py novelty.py bases.py inference.py model_store.py bands.py panel.py \
-     data_pipeline.py generate_synthetic_data.py features.py calendars.py config.py ./
+     data_pipeline.py generate_synthetic_data.py whole_files.py features.py calendars.py config.py ./
 COPY contracts/ contracts/
 COPY records/ records/
 COPY prices/ prices/
@@ -138,7 +138,7 @@ COPY watch.py settle_command.py rounds.py retraining.py leasing.py \
      drift_monitor.py drift_report.py drift.py alerts.py \
      serving.py served.py novelty.py bases.py inference.py forecast_log.py \
      model_store.py recipes.py bands.py panel.py significance.py \
-     data_pipeline.py generate_synthetic_data.py figures.py features.py calendars.py config.py ./
+     data_pipeline.py generate_synthetic_data.py whole_files.py figures.py features.py calendars.py config.py ./
 COPY contracts/ contracts/
 COPY watching/ watching/
 COPY records/ records/

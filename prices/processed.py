@@ -11,8 +11,6 @@ import hashlib
 import io
 import json
 import logging
-import os
-import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -24,6 +22,7 @@ import pandas as pd
 
 import features
 from features import Scale
+from whole_files import replace_file
 
 log = logging.getLogger(__name__)
 
@@ -77,25 +76,9 @@ def write(path: Path, key: str, scale: Scale) -> None:
     buffer = io.BytesIO()
     np.savez(buffer, key=np.array(key), **arrays)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, buffer.getvalue())
+        replace_file(path, buffer.getvalue())
     except OSError as error:
         log.info("processed_not_kept path=%s reason=%r", path, str(error))
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """A reader sees the old file or the new one; after a power cut perhaps a damaged one, which
-    is made anew: so nothing waits for the disk."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    new = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        new.chmod(0o644)  # the temporary file is the owner's alone
-        new.replace(path)
-    except BaseException:
-        new.unlink(missing_ok=True)
-        raise
 
 
 @cache

@@ -30,7 +30,8 @@ MAY_IMPORT = {
     "calendars": WORDS,
     "answers": WORDS,
     "figures": WORDS,
-    "watching": WORDS,
+    "whole_files": set(),
+    "watching": WORDS | {"whole_files"},
     "drift": WORDS | {"watching"},
     "drift_report": WORDS | {"watching"},
     "alerts": WORDS,
@@ -40,7 +41,7 @@ MAY_IMPORT = {
     "generate_synthetic_data": WORDS | {"calendars"},
     "model": WORDS | {"features", "panel", "metrics", "recipes"},
     "baseline_arima": WORDS | {"features", "metrics"},
-    "prices": WORDS | {"config", "calendars", "features", "generate_synthetic_data"},
+    "prices": WORDS | {"config", "calendars", "features", "generate_synthetic_data", "whole_files"},
     "data_pipeline": WORDS
     | {"config", "calendars", "features", "generate_synthetic_data", "prices"},
     "inference": WORDS | {"features", "panel", "bands"},

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
-import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -13,6 +11,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from watching.calibration import Calibrated, References
+from whole_files import replace_file
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +37,7 @@ def kept(path: Path, key: str, make: Callable[[], Calibrated]) -> Calibrated:
         return found
     made = make()
     try:
-        _replace(path, FORM.dump_json((key, made)))
+        replace_file(path, FORM.dump_json((key, made)))
     except OSError as error:
         log.info("calibration_not_kept path=%s reason=%r", path, str(error))
     return made
@@ -53,20 +52,6 @@ def _read(path: Path, key: str) -> Calibrated | None:
         log.warning("calibration_unreadable path=%s reason=%r", path, type(error).__name__)
         return None
     return found if known == key else None
-
-
-def _replace(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    new = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        new.chmod(0o644)  # the temporary file is the owner's alone
-        new.replace(path)
-    except BaseException:
-        new.unlink(missing_ok=True)
-        raise
 
 
 @cache
