@@ -1,5 +1,6 @@
 # make up    set up, train what has no champion, serve API, dashboard and MLflow UI
 # make test  set up, lint, type-check, test
+# make scale  set up, then Ray as well, for `--engine ray`
 # make containers  build and start the stack, kill each container, see it recover, take it down
 # make release-check  version, changelog, locks, notices, cards, links and manifests agree
 # make published  set up, fit five published systems again (REAL_DATA_DIR names the folder of prices)
@@ -13,10 +14,10 @@ export MLFLOW_PORT ?= 5000
 export STOCK_API_URL ?= http://127.0.0.1:$(API_PORT)
 export STOCK_MLFLOW_URL ?= http://127.0.0.1:$(MLFLOW_PORT)
 
-.PHONY: help install up published test tests test-long lint lock clean containers release-check release-files audit
+.PHONY: help install scale up published test tests test-long lint lock clean containers release-check release-files audit
 
 help:
-	@sed -n 's/^# //p' Makefile | head -5
+	@sed -n 's/^# //p' Makefile | head -6
 
 install: $(VENV)/installed
 
@@ -35,6 +36,9 @@ $(VENV)/installed: $(VENV)/uv requirements.txt
 $(VENV)/installed-dev: $(VENV)/installed requirements/dev.txt
 	@$(BIN)/uv pip install --python $(BIN)/python --require-hashes -r requirements/dev.txt
 	@touch $@
+
+scale: $(VENV)/installed
+	@$(BIN)/uv pip install --python $(BIN)/python --require-hashes -r requirements-scale.txt
 
 # exit 1 means that a ticker could not be trained: the others are served all the same
 up: install
@@ -65,6 +69,7 @@ lock: $(VENV)/uv
 	@$(COMPILE) requirements/bootstrap.in -o requirements/bootstrap.txt
 	@$(COMPILE) requirements.in -o requirements.txt
 	@for role in $(ROLES) telemetry; do $(COMPILE) requirements/$$role.in -c requirements.txt -o requirements/$$role.txt; done
+	@$(COMPILE) requirements/scale.in -o requirements-scale.txt
 	@$(COMPILE) requirements/dev.in -o requirements/dev.txt
 	@$(COMPILE) requirements/release.in -o requirements/release.txt
 
@@ -83,7 +88,7 @@ release-files: install
 	@$(BIN)/python deploy/release.py write
 
 audit: $(RELEASE)/installed
-	@for lock in requirements.txt requirements/*.txt; do echo "$$lock"; \
+	@for lock in requirements*.txt requirements/*.txt; do echo "$$lock"; \
 	  $(RELEASE)/bin/pip-audit --require-hashes --disable-pip --progress-spinner off -r "$$lock" || exit 1; done
 
 containers:

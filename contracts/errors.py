@@ -208,6 +208,12 @@ class DeadlineExceeded(ForecastingError):
         super().__init__(f"no answer within {seconds:g} s; it is still being made, try again")
 
 
+class EngineUnavailable(ForecastingError):
+    """What was to run many tasks at once is not installed or does not answer."""
+
+    code = "engine_unavailable"
+
+
 class BadSettings(ForecastingError):
     """A setting that is misspelt or out of range; the message names it."""
 

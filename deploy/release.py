@@ -52,6 +52,7 @@ def stale_locks(root: Path) -> Iterator[str]:
         (f"requirements/{r}.in", f"requirements/{r}.txt", "requirements.txt")
         for r in (*ROLES, "telemetry")
     ]
+    pairs.append(("requirements/scale.in", "requirements-scale.txt", ""))
     own = ("bootstrap", "dev", "release")
     pairs += [(f"requirements/{r}.in", f"requirements/{r}.txt", "") for r in own]
     with tempfile.TemporaryDirectory() as folder:

@@ -32,6 +32,7 @@ MAY_IMPORT = {
     "figures": WORDS,
     "whole_files": set(),
     "watching": WORDS | {"whole_files"},
+    "engines": WORDS,
     "drift": WORDS | {"watching"},
     "drift_report": WORDS | {"watching"},
     "alerts": WORDS,
@@ -197,6 +198,8 @@ DOOR_OF = {
     "matplotlib": {"figures"},
     "exchange_calendars": {"calendars"},
     "apscheduler": {"watch"},
+    "loky": {"engines"},
+    "ray": {"engines"},
     # the dashboard to the API, prices to Alpha Vantage, exhibits to the tracking server
     "httpx": {"api_client", "prices", "exhibits", "alerts"},
 }

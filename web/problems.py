@@ -50,6 +50,7 @@ STATUS_OF = {
     "service_unavailable": 503,
     "export_mismatch": 503,
     "backup_failed": 503,
+    "engine_unavailable": 503,
     "bad_settings": 503,
 }
 
@@ -66,6 +67,7 @@ FIXED_DETAIL = {
     "lease_lost": "Another process has taken over this work; try again later.",
     "service_unavailable": "A service that this one needs does not answer; try again later.",
     "backup_failed": "A backup could not be made or restored; the service's log says why.",
+    "engine_unavailable": "The engine of large jobs does not answer; the service's log says why.",
     "export_mismatch": "The model of this ticker could not be exported faithfully; train it again.",
     "bad_settings": "The service is not configured correctly; its log says which setting.",
 }

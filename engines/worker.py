@@ -1,0 +1,152 @@
+"""What happens in a worker: one task run on one thread, its outcome told so that it can travel.
+
+Exceptions stay here, since not every one of them can be pickled; the driver gets their text.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Generic
+
+from threadpoolctl import threadpool_limits
+
+from contracts import ForecastingError
+from engines.tasks import Done, P, T
+
+log = logging.getLogger(__name__)
+
+# Read by the libraries when they are loaded; OMP_NUM_THREADS alone leaves TensorFlow its pools.
+ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "TF_NUM_INTRAOP_THREADS": "1",
+    "TF_NUM_INTEROP_THREADS": "1",
+}
+# What the driver says of these holds for all, as they change sums (the first) or what is printed.
+SHARED = {
+    "TF_ENABLE_ONEDNN_OPTS": "0",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "ORT_DISABLE_TELEMETRY": "1",
+}
+QUIET = {"TQDM_DISABLE": "1"}  # the driver's is the one progress view
+HEARD = 100  # warnings of one task that are passed on
+PARENT_SECONDS = 1.0  # between two looks whether the driver is still there
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[T]):
+    """One attempt as it travels from a worker to the driver."""
+
+    value: T | None
+    error: str | None
+    trace: str  # of an exception nobody expected
+    seconds: float
+    heard: tuple[logging.LogRecord, ...]  # warnings, for the driver's log
+
+
+def environment() -> dict[str, str]:
+    """The variables under which a task gives the same on every engine, from the driver's."""
+    return {**{name: os.environ.get(name, said) for name, said in SHARED.items()}, **ONE_THREAD}
+
+
+def perform(work: Callable[[str, P], T], key: str, payload: P) -> Outcome[T]:
+    """Run one task on one thread; no exception leaves it."""
+    begun = time.perf_counter()
+    value, error, trace = None, None, ""
+    with _listening() as heard:
+        try:
+            with threadpool_limits(1):
+                value = work(key, payload)
+            if value is None:
+                raise TypeError("a task must give something other than None")
+        except ForecastingError as explained:
+            error = str(explained)
+        except Exception as surprise:
+            error = f"unexpected {type(surprise).__name__}: {surprise}"
+            trace = traceback.format_exc()
+    return Outcome(value, error, trace, time.perf_counter() - begun, tuple(heard))
+
+
+def done_of(key: str, outcome: Outcome[T], attempts: int) -> Done[T]:
+    """The outcome as the driver sees it; what the worker had to say goes into the driver's log."""
+    for record in outcome.heard:
+        if (logger := logging.getLogger(record.name)).isEnabledFor(record.levelno):
+            logger.handle(record)
+    if outcome.trace:
+        log.error("task_failed key=%s\n%s", key, outcome.trace)
+    return Done(
+        key=key,
+        value=outcome.value,
+        error=outcome.error,
+        seconds=outcome.seconds,
+        attempts=attempts,
+    )
+
+
+def begin(driver: int) -> None:
+    """A process's first act: leave Ctrl-C to the driver, and never outlive it.
+
+    Args:
+        driver: its process id; a driver that is killed closes nothing in an orderly way.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(driver,), daemon=True).start()
+
+
+def _end_with(driver: int) -> None:
+    while os.getppid() == driver:
+        time.sleep(PARENT_SECONDS)
+    os._exit(1)
+
+
+@contextmanager
+def put_in_place(variables: Mapping[str, str]) -> Iterator[None]:
+    """Environment variables for a while."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, said in before.items():
+            os.environ.pop(name, None)
+            if said is not None:
+                os.environ[name] = said
+
+
+class _Ear(logging.Handler):
+    """Keeps warnings in a form that can be pickled."""
+
+    def __init__(self, heard: list[logging.LogRecord]) -> None:
+        super().__init__(logging.WARNING)
+        self._heard = heard
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if len(self._heard) < HEARD:
+            said: dict[str, Any] = {**record.__dict__, "msg": self.format(record), "args": None}
+            said |= {"exc_info": None, "exc_text": None, "stack_info": None}
+            self._heard.append(logging.makeLogRecord(said))
+
+
+@contextmanager
+def _listening() -> Iterator[list[logging.LogRecord]]:
+    """Warnings of a process that nobody has set up logging for; where somebody has, none."""
+    heard: list[logging.LogRecord] = []
+    root = logging.getLogger()
+    if root.handlers:
+        yield heard
+        return
+    ear = _Ear(heard)
+    root.addHandler(ear)
+    try:
+        yield heard
+    finally:
+        root.removeHandler(ear)

@@ -1,0 +1,66 @@
+"""Tasks that engines run in the tests, where workers can import them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+
+from contracts import NoBase
+
+log = logging.getLogger(__name__)
+
+
+def square(key: str, number: float) -> dict[str, float]:
+    return {"square": number * number}
+
+
+def square_or_say_why(key: str, number: float) -> float:
+    if number < 0:
+        raise NoBase(f"{key} is negative; give a number above zero")
+    return number / (number - 2)  # 2 is what nobody thought of
+
+
+def nothing(key: str, number: float) -> None:
+    return None
+
+
+def who(key: str, seconds: float) -> int:
+    time.sleep(seconds)
+    return os.getpid()
+
+
+def grumble(key: str, number: float) -> float:
+    log.warning("odd key=%s number=%g", key, number)
+    log.info("not worth telling")
+    return number
+
+
+def a_lock(key: str, number: float) -> object:
+    import threading
+
+    return threading.Lock()
+
+
+def die(key: str, folder: str, times: int = 1) -> int:
+    """Kill this very worker the first `times` times it is asked; every start leaves a file."""
+    place = Path(folder)
+    (place / f"{key}-{os.getpid()}-{time.monotonic_ns()}").touch()
+    if key == "deadly" and len(list(place.glob("deadly-*"))) <= times:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.05)
+    return len(list(place.glob(f"{key}-*")))
+
+
+def surroundings(key: str, names: tuple[str, ...]) -> dict[str, str | None]:
+    return {name: os.environ.get(name) for name in names}
+
+
+def products(key: str, seed: int) -> bytes:
+    """Sums whose last bits depend on how many threads share them."""
+    rows = np.random.default_rng(seed).normal(size=(700, 700)).astype("float32")
+    return np.linalg.solve(rows @ rows.T, rows[0]).tobytes()
