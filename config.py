@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
@@ -83,6 +83,7 @@ class Settings(BaseSettings):
     allow_synthetic: bool = True  # the last tier of prices, labelled wherever it shows
     forecast_log_days: Annotated[int, Field(ge=0)] = 1826  # kept with their outcomes; 0: for ever
     refresh: bool = True  # the API fetches newer prices beside its requests
+    requests_per_minute: Annotated[int, Field(ge=0)] = 60  # that a source is asked; 0: no limit
     loaded_models: Annotated[int, Field(ge=1)] = 128  # kept in memory, the ones asked for last
     cached_answers: Annotated[int, Field(ge=1)] = 4096
     cached_megabytes: Annotated[int, Field(ge=1)] = 64
@@ -224,6 +225,26 @@ def _trimmed(name: str, path: Path) -> str:
         return path.read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise BadSettings(f"{name}={path}: cannot be read ({type(error).__name__})") from error
+
+
+def chosen_tickers(named: Sequence[str], listed: Path | None) -> tuple[str, ...]:
+    """Symbols of a command line, then those of a file: one a line or several, `#` begins a remark.
+
+    Raises:
+        BadSettings: the file cannot be read, or names none.
+        InvalidTicker: one of them is no symbol.
+    """
+    words = list(named)
+    if listed is not None:
+        try:
+            lines = listed.read_text("utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadSettings(f"--tickers-file {listed}: {error}") from error
+        inside = [word for line in lines for word in line.split("#")[0].split()]
+        if not inside:
+            raise BadSettings(f"--tickers-file {listed} names no ticker")
+        words += inside
+    return tuple(dict.fromkeys(parse_ticker(word) for word in words))
 
 
 def with_flags(settings: Settings, flags: Mapping[str, object]) -> Settings:

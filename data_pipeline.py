@@ -5,10 +5,11 @@ Every table leaves with its provenance. Knows no model.
 
 from __future__ import annotations
 
+import argparse
 import json
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
@@ -16,10 +17,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 import features
 from calendars import last_completed_session, sessions_between
-from config import Settings, get_settings
+from config import Settings, chosen_tickers, get_settings
 from contracts import (
     Adjustment,
     BadPrices,
@@ -37,9 +39,10 @@ from generate_synthetic_data import Wish
 from prices import glance, processed
 from prices.cache import Shelf, Stored
 from prices.checking import inspect
-from prices.command_line import parsed, summary, table
+from prices.command_line import parsed, refresh_summary, summary, table
 from prices.importing import import_bars, import_folder
 from prices.ladder import guarded, providers, resting
+from prices.many import Caches, Refreshed, refresh_each
 from prices.providers import NoData, Provider
 from prices.quarantine import quarantined
 from prices.refresh import Need, refreshed
@@ -260,6 +263,38 @@ def refresher(settings: Settings) -> Refresher:
     )
 
 
+def refresh_many(
+    tickers: Sequence[str], settings: Settings, patience: float
+) -> Iterator[Refreshed]:
+    """Real bars of many tickers brought up to date in turn, each outcome as it is known.
+
+    Only caches that lack an ended session are asked for, at most STOCK_REQUESTS_PER_MINUTE times
+    a minute together with every other process of this data folder. Raises nothing of a ticker's.
+
+    Args:
+        tickers: symbols, each once.
+        settings: where the cache is, and which sources there are.
+        patience: seconds in all to wait for sources that want to be left alone.
+    """
+    caches = Caches(
+        through=lambda ticker: _cached_through(ticker, settings),
+        needed=lambda ticker: today(ticker, settings),
+        refresh=lambda ticker: (
+            StockDataPipeline(ticker, settings).refresh().provenance.last_session
+        ),
+        rest=lambda: min(resting(settings).values()),
+    )
+    return refresh_each(tickers, caches, patience)
+
+
+def _cached_through(ticker: str, settings: Settings) -> date | None:
+    """The last real session at hand, as told by the sidecar where it can."""
+    if (told := described(ticker, settings)) is not None:
+        return told.last_session
+    stored = real_shelf(settings).get(ticker)
+    return None if stored is None else stored.last
+
+
 def resting_sources(settings: Settings) -> dict[str, float]:
     """By source of real prices, for how many more seconds it is left alone; 0: it may be asked."""
     return resting(settings)
@@ -372,8 +407,16 @@ def _way_out(ticker: str, settings: Settings) -> str:
     return text
 
 
+def _refreshed(arguments: argparse.Namespace, settings: Settings) -> list[Refreshed]:
+    """What the command `refresh` asks for, with a progress bar."""
+    tickers = chosen_tickers(arguments.tickers, arguments.tickers_file) or settings.tickers
+    fetching = refresh_many(tickers, settings, arguments.patience)
+    bar = tqdm(fetching, desc="refreshing", total=len(tickers), unit="ticker", disable=None)
+    return list(bar)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Import price files, judge them, and show what the cache holds."""
+    """Import price files, judge them, fetch newer bars, and show what the cache holds."""
     arguments = parsed(argv, main.__doc__)
     try:
         settings = get_settings()
@@ -383,6 +426,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             found = inspect(arguments.target, arguments.ticker, shelves)
             print(found.as_json() if arguments.json else found.as_table())
             return int(found.refused)
+        if arguments.command == "refresh":
+            done = _refreshed(arguments, settings)
+            print(refresh_summary(done, as_json=arguments.json))
+            return int(any(one.went_wrong for one in done))
         if arguments.command == "import" and arguments.dir is not None:
             outcomes = import_folder(real_shelf(settings), arguments.dir, arguments.adjustment)
             print(summary(outcomes, as_json=arguments.json))

@@ -7,7 +7,7 @@ that fails is told and the next ones go on. Knows neither the clock's schedule n
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import partial
@@ -16,7 +16,7 @@ from typing import TypeVar
 from calendars import sessions_between
 from config import Settings
 from contracts import DriftVerdict, ForecastingError, Prices
-from data_pipeline import StockDataPipeline
+from data_pipeline import StockDataPipeline, refresh_many
 from drift_monitor import DriftMonitor
 from evaluation import usable_champion
 from forecast_log import ForecastLog
@@ -31,6 +31,7 @@ from serving import make_forecast
 log = logging.getLogger(__name__)
 
 STEPS = 30  # sessions ahead that a round promises
+PATIENCE_EACH = 1.0  # seconds per ticker to wait for sources that want to be left alone
 CAUGHT_UP = 10  # missed sessions that are checked one by one; a check replays earlier ones itself
 ASKED_BEFORE = 50  # finished requests whose reasons are remembered
 
@@ -74,10 +75,17 @@ class Rounds:
         self.requests = requests
         self._watcher = watcher
 
+    def refresh(self, tickers: Sequence[str]) -> None:
+        """Fetch what their price caches lack, in turn; who met a failure keeps what it has."""
+        for one in refresh_many(tickers, self.settings, PATIENCE_EACH * len(tickers)):
+            if one.reason is not None:
+                log.warning("not_fresh ticker=%s reason=%r", one.ticker, one.reason)
+
     def run(self, ticker: str) -> RoundReport:
-        """One round as of now, or of STOCK_AS_OF; missed sessions are checked in their order."""
+        """One round of the prices at hand, as of now or of STOCK_AS_OF; missed sessions are
+        checked in their order."""
         failures: list[str] = []
-        prices = self._try(failures, "prices", StockDataPipeline(ticker, self.settings).load)
+        prices = self._try(failures, "prices", StockDataPipeline(ticker, self.settings).read)
         if prices is None:
             return RoundReport(ticker=ticker, through=None, failures=tuple(failures))
         if prices.provenance.stale:

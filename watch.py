@@ -77,6 +77,7 @@ class Watch:
     def round(self, tickers: Sequence[str]) -> list[str]:
         """A round of each; one that fails costs only itself. The failures, a line each."""
         failures = []
+        self.rounds.refresh(tickers)
         for ticker in tqdm(tickers, desc="watching", unit="ticker", disable=None):
             try:
                 report = self.rounds.run(ticker)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prices.importing import Imported
+from prices.many import STATES, Refreshed, counted
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -31,7 +32,7 @@ def _parser(about: str | None) -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="judge a price file, or the bars at hand, row by row")
     check.add_argument("target", help="file, or symbol of cached bars; exit 1 if it is refused")
     check.add_argument("--ticker", help="whose bars the file holds (as its name begins, if not)")
-    for command in (_importing(commands), show, check):
+    for command in (_importing(commands), _refreshing(commands), show, check):
         command.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
 
@@ -58,6 +59,37 @@ def _importing(commands: Commands) -> argparse.ArgumentParser:
         help="how the prices are adjusted (split beside an Adj Close, else split+dividend)",
     )
     return take
+
+
+def _refreshing(commands: Commands) -> argparse.ArgumentParser:
+    fetch = commands.add_parser(
+        "refresh",
+        help="fetch newer bars of many tickers, politely; what is fresh is not asked for, so an "
+        "interrupted one goes on where it was; exit 1 if any could not be brought up to date",
+    )
+    fetch.add_argument("tickers", nargs="*", help="symbols; default: STOCK_TICKERS")
+    fetch.add_argument("--tickers-file", type=Path, help="further symbols, one a line")
+    fetch.add_argument(
+        "--patience",
+        type=float,
+        default=300.0,
+        metavar="SECONDS",
+        help="to wait in all for sources that want to be left alone (default 300)",
+    )
+    return fetch
+
+
+def refresh_summary(outcomes: Sequence[Refreshed], *, as_json: bool) -> str:
+    """Counts, then one line per ticker that is not fresh; or the same as one JSON object."""
+    counts = counted(outcomes)
+    lacking = [one for one in outcomes if one.reason is not None]
+    if as_json:
+        facts = {one.ticker: {"state": one.state, "through": one.through} for one in outcomes}
+        reasons = {one.ticker: one.reason for one in lacking}
+        return json.dumps({**counts, "tickers": facts, "reasons": reasons}, indent=2, default=str)
+    told = "; ".join(f"{n} {state} ({STATES[state]})" for state, n in counts.items() if n)
+    lines = [f"{one.ticker}: {one.state}: {one.reason}" for one in lacking]
+    return "\n".join([f"{len(outcomes)} tickers: {told or 'none'}", *lines])
 
 
 def summary(outcomes: Sequence[Imported], *, as_json: bool) -> str:

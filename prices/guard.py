@@ -15,6 +15,7 @@ import pandas as pd
 
 from contracts import SourceUnavailable
 from prices.breaker import Breaker
+from prices.pace import Pace
 from prices.providers import NoData, Provider
 
 log = logging.getLogger(__name__)
@@ -30,14 +31,17 @@ class Guarded:
 
     provider: Provider
     breaker: Breaker
+    pace: Pace
 
     def fetch(self, ticker: str, first: date, last: date) -> pd.DataFrame:
-        """As `Provider.fetch`, given up after FETCH_SECONDS.
+        """As `Provider.fetch`, when it is our turn, given up after FETCH_SECONDS.
 
         Raises:
             NoData: it has no bars of this symbol; that is no failure of the source's.
             SourceUnavailable: it failed now, or a short while ago and was not asked.
         """
+        if not self.breaker.rest():  # else nobody is asked, and nobody's turn is taken
+            self.pace.wait()
         self.breaker.enter()
         answer = self._answer(ticker, first, last)
         name = self.provider.name

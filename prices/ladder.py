@@ -8,6 +8,7 @@ from config import Settings
 from prices.alphavantage import AlphaVantage
 from prices.breaker import Breaker
 from prices.guard import Guarded
+from prices.pace import Pace
 from prices.providers import Provider
 from prices.yahoo import Yahoo
 
@@ -27,8 +28,13 @@ def resting(settings: Settings) -> dict[str, float]:
 
 
 def guarded(sources: Sequence[Provider], settings: Settings) -> tuple[Guarded, ...]:
-    """Each with the breaker it shares with every process of this data folder."""
-    folder = settings.data_dir / ".sources"
+    """Each with the breaker and the pace it shares with every process of this data folder."""
+    folder, limit = settings.data_dir / ".sources", settings.requests_per_minute
     return tuple(
-        Guarded(source, Breaker(folder / f"{source.name}.json", source.name)) for source in sources
+        Guarded(
+            source,
+            Breaker(folder / f"{source.name}.json", source.name),
+            Pace(folder / f"{source.name}.pace", limit),
+        )
+        for source in sources
     )

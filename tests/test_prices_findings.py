@@ -12,6 +12,7 @@ from prices.breaker import Breaker
 from prices.cache import Label, Shelf
 from prices.findings import LISTED, Report, as_rows, from_rows
 from prices.guard import Guarded
+from prices.pace import Pace
 from prices.refresh import Need, refreshed
 
 FIRST = date(2025, 1, 2)
@@ -67,7 +68,9 @@ def test_a_cache_that_is_carried_on_keeps_what_was_done_to_its_bars(tmp_path):
     moment = datetime(2025, 7, 1, tzinfo=UTC)
     label = Label(source="yfinance", adjustment="split", fetched_at=moment, report=done)
     shelf.put("AAPL", bars[bars["Date"] < "2025-07-01"], label)
-    source = Guarded(Feed(bars), Breaker(tmp_path / "state.json", "yfinance"))
+    source = Guarded(
+        Feed(bars), Breaker(tmp_path / "state.json", "yfinance"), Pace(tmp_path / "pace", 0)
+    )
     longer = refreshed(shelf, "AAPL", Need(through=date(2025, 12, 31), since=FIRST), [source])
     assert longer.last == date(2025, 12, 31)
     assert longer.label.report.counts == {"range_widened": 1}  # there is no large move to be found

@@ -131,10 +131,10 @@ def test_prices_that_could_not_be_brought_up_to_date_are_a_failure_to_be_tried_a
 ):
     monkeypatch.setattr("data_pipeline.providers", lambda _: [Away()])
     with_today = place.model_copy(update={"as_of": None})
-    report = Rounds(with_today, requests, calm_today).run("AAPL")
-    assert "sessions behind" in report.failures[0]
-    assert report.through == date(2025, 12, 31)
-    assert len(requests.promises("AAPL")) == 1
+    watch = Watch(("AAPL",), with_today, Rounds(with_today, requests, calm_today))
+    (failure,) = watch.round(watch.tickers)
+    assert "sessions behind" in failure
+    assert requests.promises("AAPL")[0].origin == date(2025, 12, 31)
 
 
 def calm_today(ticker: str, settings: Settings, log: ForecastLog) -> DriftVerdict:
