@@ -195,6 +195,8 @@ def _data(provenance: Provenance) -> dict[str, Any]:
         "findings": dict(provenance.findings),
         # that it is so, not why: the reason may name files
         "quarantined": provenance.quarantined is not None,
+        "fetched_at": utc_text(provenance.fetched_at),
+        "state": provenance.state,
     }
 
 

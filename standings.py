@@ -204,6 +204,6 @@ def _key(served: Served, seen: View) -> tuple[object, ...]:
     return (
         *(seen.ticker, model.version, model.bundle),
         *(data.sha256, data.source, data.adjustment, data.last_session),
-        *(data.sessions_behind, data.stale, data.quarantined is not None),
+        *(data.sessions_behind, data.stale, data.quarantined is not None, data.fetched_at),
         *(tuple(sorted(data.findings.items())), seen.warnings),
     )

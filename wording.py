@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any, Literal, NamedTuple
 
-from schemas import ForecastOut, SkillOut, StepScoreOut
+from schemas import DataOut, ForecastOut, SkillOut, StepScoreOut
 
 Colour = Literal["blue", "gray", "orange", "red"]
 SOURCES = {
@@ -24,7 +24,12 @@ ADJUSTMENTS = {
     "split": "Adjusted for splits",
     "split+dividend": "Adjusted for splits and dividends",
 }
-LIVE = ("yfinance", "alphavantage")  # sources that bring each new session by themselves
+STATES: dict[str, tuple[Colour, str]] = {
+    "live": ("blue", ":material/bolt:"),
+    "cached": ("blue", ":material/database:"),
+    "stale": ("orange", ":material/history:"),
+    "synthetic": ("red", ":material/warning:"),
+}
 
 MODELS = {
     "lstm": "This model (LSTM)",
@@ -107,22 +112,25 @@ class Badge(NamedTuple):
 def provenance_badges(forecast: ForecastOut) -> list[Badge]:
     """Where the prices came from, how old they are, and what is odd about the answer."""
     data = forecast.data
-    source, last = SOURCES[data.source], long_date(data.last_session)
-    if data.source == "synthetic":
-        badges = [Badge(f"Prices: {source}", "red", ":material/warning:")]
-    elif data.stale:
-        behind = sessions_of(data.sessions_behind)
-        badges = [Badge(f"Stale: {source}, {behind} behind", "orange", ":material/history:")]
-    else:
-        kind, icon = ("Live", "bolt") if data.source in LIVE else ("Stored", "database")
-        badges = [Badge(f"{kind}: {source}", "blue", f":material/{icon}:")]
-    badges.append(Badge(f"Last session {last}", "blue"))
+    badges = [freshness_badge(data), Badge(f"Last session {long_date(data.last_session)}", "blue")]
     if data.quarantined:
         badges.append(Badge("Newer bars refused", "red", ":material/gpp_maybe:"))
     if forecast.cold_start:
         said = "Cold start: no model of its own yet, a network of many tickers answers"
         badges.append(Badge(said, "orange", ":material/ac_unit:"))
     return [*badges, Badge(ADJUSTMENTS[data.adjustment], "gray")]
+
+
+def freshness_badge(data: DataOut) -> Badge:
+    """Live, cached for how long, stale by how much, or invented: never to be overlooked."""
+    source, behind = SOURCES[data.source], sessions_of(data.sessions_behind)
+    said = {
+        "live": f"Live: {source}, fetched {age_of(data.fetched_at)}",
+        "cached": f"Cached {days_of(data.fetched_at)}: {source}",
+        "stale": f"Stale: {source}, {behind} behind, fetched {age_of(data.fetched_at)}",
+        "synthetic": f"Prices: {source}",
+    }
+    return Badge(said[data.state], *STATES[data.state])
 
 
 def sessions_of(count: int) -> str:
@@ -132,8 +140,18 @@ def sessions_of(count: int) -> str:
 
 def age_of(made: datetime) -> str:
     """Today, yesterday, 12 days ago."""
-    days = (datetime.now(UTC) - made).days
+    days = _days_since(made)
     return {0: "today", 1: "yesterday"}.get(days, f"{days:,} days ago")
+
+
+def days_of(since: datetime) -> str:
+    """Under a day, 1 day, 12 days."""
+    days = _days_since(since)
+    return {0: "under a day", 1: "1 day"}.get(days, f"{days:,} days")
+
+
+def _days_since(moment: datetime) -> int:
+    return (datetime.now(UTC) - moment).days
 
 
 def when(moment: datetime) -> str:

@@ -14,6 +14,8 @@ import pandas as pd
 FloatArray = npt.NDArray[np.floating[Any]]
 Source = Literal["yfinance", "alphavantage", "file", "synthetic"]
 Adjustment = Literal["split", "split+dividend"]
+Freshness = Literal["live", "cached", "stale", "synthetic"]
+FEEDS: tuple[Source, ...] = ("yfinance", "alphavantage")  # they bring each new session themselves
 BAR_COLUMNS = ("Date", "Open", "High", "Low", "Close", "Adj Close", "Volume")
 Scaling = Literal["minmax", "zscore"]  # of one series by its own trailing window
 
@@ -34,7 +36,7 @@ class Provenance:
 
     source: Source
     adjustment: Adjustment  # of Open, High, Low and Close
-    fetched_at: datetime  # UTC
+    fetched_at: datetime  # UTC; of a user's file: when it was imported or last changed by hand
     first_session: date
     last_session: date
     rows: int
@@ -43,6 +45,19 @@ class Provenance:
     sessions_behind: int = 0  # how many of them: the age of a stale cache
     findings: Mapping[str, int] = field(default_factory=dict)  # validation's, counted by code
     quarantined: str | None = None  # why the feed's newer bars were refused; these are the old ones
+
+    @property
+    def state(self) -> Freshness:
+        """How far the newest bar can be taken for the present one.
+
+        `live` bars came from a feed after the last session had ended, since no bar of a session
+        that is still running is ever kept; `cached` ones are a user's, which nobody brings on.
+        """
+        if self.source == "synthetic":
+            return "synthetic"
+        if self.stale:
+            return "stale"
+        return "live" if self.source in FEEDS else "cached"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -22,6 +22,7 @@ from contracts import (
     CautionCode,
     Event,
     Forecast,
+    Freshness,
     Mode,
     Probability,
     Source,
@@ -64,6 +65,15 @@ class DataOut(Out):
     # a card keeps the reason, which may name files; what leaves here is that there is one
     quarantined: Annotated[bool, BeforeValidator(bool)] = Field(
         description="The source's newer bars were refused; these are the last good ones"
+    )
+    fetched_at: datetime = Field(
+        description="When the source gave the bars, UTC; of a file, when it was imported or "
+        "last changed by hand"
+    )
+    state: Freshness = Field(
+        description="`live`: from a feed, fetched since the last session ended; `cached`: a file "
+        "that reaches the last session, which nothing brings on; `stale`: later sessions have "
+        "ended; `synthetic`: invented"
     )
 
 
@@ -130,6 +140,8 @@ EXAMPLE: JsonDict = {
         "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
         "findings": {"large_move": 1},
         "quarantined": False,
+        "fetched_at": "2025-12-31T21:20:04Z",
+        "state": "cached",
     },
     "model": {
         "version": "3",

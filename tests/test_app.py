@@ -105,6 +105,8 @@ def test_a_forecast_has_exactly_the_promised_fields_in_order(serve):
             "sha256",
             "findings",
             "quarantined",
+            "fetched_at",
+            "state",
         )
     ]
     assert list(answer.json()["model"]) == ["version", "recipe", "trained_at", "trained_through"]

@@ -3,23 +3,26 @@
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import numpy as np
 import orjson
 import pytest
 from builders import provenance
 from fake_desk import OWN, make_drift
-from staged import AS_OF, bars, bases, publish, put_bars, put_prices, truncate
+from staged import AS_OF, AT, bars, bases, publish, put_bars, put_prices, truncate
 
 import desk as desk_module
 import standings
 from answers import forecast_answer
 from cautions import Limits, cautions
 from contracts import BadBundle
+from data_pipeline import real_shelf
 from desk import ForecastDesk
 from forecast_log import ForecastLog
 from model_store import NETWORK, ModelStore
 from novelty import distance
+from prices.cache import Label
 from schemas import ForecastOut
 from serving import forecasts_from
 
@@ -102,6 +105,21 @@ def test_a_promotion_and_new_prices_are_seen_and_a_rollback_finds_the_old_answer
     assert [a.forecast.model.version for a in (first, second, third)] == ["1", "2", "1"]
     assert third.forecast.as_of == AS_OF > first.forecast.as_of
     assert len({first.etag, second.etag, third.etag}) == len(computed) == 3
+
+
+def test_the_same_bars_fetched_again_are_another_answer_that_says_when(settings, open_desk):
+    publish(settings, "1")
+    desk = open_desk()
+    first = desk.answer("AAPL", 30, True)
+    later = AT + timedelta(hours=5)
+    label = Label(source="yfinance", adjustment="split", fetched_at=later)
+    real_shelf(settings).put("AAPL", bars(), label)
+    second = desk.answer("AAPL", 30, True)
+    told = [json.loads(answer.body)["data"] for answer in (first, second)]
+    assert [data["fetched_at"] for data in told] == ["2026-01-31T06:00:00Z", "2026-01-31T11:00:00Z"]
+    assert [data["state"] for data in told] == ["cached", "live"]
+    assert first.etag != second.etag
+    assert first.forecast.prices == second.forecast.prices
 
 
 def test_what_is_at_hand_needs_no_file(settings, open_desk, monkeypatch):

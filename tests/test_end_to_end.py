@@ -10,6 +10,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +75,11 @@ def test_the_answer_stands_on_the_real_last_session(answer, bars):
         "sha256": answer["data"]["sha256"],
         "findings": {"large_move": 1, "zero_volume": 1},  # of 1980 to 2025
         "quarantined": False,
+        "fetched_at": answer["data"]["fetched_at"],
+        "state": "cached",
     }
+    fetched = datetime.fromisoformat(answer["data"]["fetched_at"])
+    assert timedelta() < datetime.now(UTC) - fetched < timedelta(hours=3)
 
 
 def test_prices_are_the_exact_inverse_of_the_normalised_predictions(answer, bars):

@@ -119,7 +119,7 @@ def test_the_forecast_stands_without_past_prices(page, behind):
 def test_real_prices_are_not_called_synthetic_or_stale(page, behind):
     said = everything(page(behind(FakeDesk())))
     assert "synthetic" not in said.lower() and "stale" not in said.lower()
-    assert "Stored: imported file" in said
+    assert "Cached " in said and ": imported file" in said
 
 
 def test_synthetic_prices_cannot_be_overlooked(page, behind):
@@ -129,20 +129,24 @@ def test_synthetic_prices_cannot_be_overlooked(page, behind):
 
 
 @pytest.mark.parametrize(
-    ("source", "stale", "said"),
+    ("source", "behind", "days", "said"),
     [
-        ("yfinance", False, "Live: Yahoo Finance"),
-        ("alphavantage", False, "Live: Alpha Vantage"),
-        ("file", False, "Stored: imported file"),
-        ("yfinance", True, "Stale: Yahoo Finance, 4 sessions behind"),
-        ("synthetic", True, "Prices: SYNTHETIC"),
+        ("yfinance", 0, 0, "Live: Yahoo Finance, fetched today"),
+        ("alphavantage", 0, 2, "Live: Alpha Vantage, fetched 2 days ago"),
+        ("file", 0, 0, "Cached under a day: imported file"),
+        ("file", 0, 12, "Cached 12 days: imported file"),
+        ("yfinance", 4, 6, "Stale: Yahoo Finance, 4 sessions behind, fetched 6 days ago"),
+        ("file", 1, 1, "Stale: imported file, 1 session behind, fetched yesterday"),
+        ("synthetic", 4, 0, "Prices: SYNTHETIC"),
     ],
 )
-def test_every_provenance_has_its_badge(source, stale, said):
-    behind = 4 if stale else 0
-    data = replace(FILE, source=source, stale=stale, sessions_behind=behind)
+def test_every_provenance_has_its_badge(source, behind, days, said):
+    fetched = datetime.now(UTC) - timedelta(days=days, minutes=1)
+    facts = {"stale": behind > 0, "sessions_behind": behind, "fetched_at": fetched}
+    data = replace(FILE, source=source, **facts)
     badges = wording.provenance_badges(ForecastOut.of(make_forecast(data=data)))
     assert badges[0].said == said
+    assert (badges[0].colour == "red") == (source == "synthetic")
 
 
 def test_stale_prices_are_marked(page, behind):
