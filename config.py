@@ -91,7 +91,7 @@ class Settings(BaseSettings):
     cold_waiting: Annotated[int, Field(ge=0)] = 64  # computations that may wait for one of them
     max_model_age_days: Annotated[int, Field(ge=0)] = 365  # beyond it answers carry a warning
     max_sessions_behind: Annotated[int, Field(ge=0)] = 5  # of the prices, likewise
-    outside_quantile: Annotated[float, Field(gt=0, le=1)] = 0.999  # of distances in training
+    outside_quantile: Annotated[float, Field(gt=0, le=1)] = 0.997  # of distances in training
     alphavantage_api_key: SecretStr | None = Field(  # the tier after Yahoo; none without a key
         default=None, validation_alias="alphavantage_api_key"
     )

@@ -34,7 +34,7 @@ from inference import Feed, TrainedModel
 from novelty import Distance, distance
 
 EARLIEST = date.min
-UNUSUAL = 0.999
+UNUSUAL = 0.997
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
