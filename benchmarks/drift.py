@@ -1,12 +1,13 @@
 """False alarms a month and days to detection of the drift check, beside Evidently's defaults.
 
-`python benchmarks/drift.py FOLDER [--every N] [--starts N]` takes every N-th CSV file of FOLDER
-(daily bars from 2015 on, one ticker each; the network of a shipped base stands for the champion's),
-calibrates on 2015 to 2018 with 2019 as the held-out year, and walks through 2020 to 2025 session by
-session: months with an alarm in each year; then shifts written into the bars of random days in
-the years from 2021 on, and how many sessions the alarm takes. A second calibration on 2020 to April
-2024 says what the default settings mean in 2025. Evidently's defaults are computed directly;
-`--verify` has the library itself compute a few of them.
+`python benchmarks/drift.py FOLDER [--every N] [--offset N] [--starts N]` takes every N-th CSV file
+of FOLDER (daily bars from 2015 on, one ticker each; the network of a shipped base stands for the
+champion's), calibrates on 2015 to 2018 with 2019 as the held-out year, and walks through 2020 to
+2025 session by session: months with an alarm in each year; then shifts written into the bars of
+random days in the years from 2021 on, and how many sessions the alarm takes. A second calibration
+on 2020 to April 2024 says what the default settings mean in 2025. Evidently's defaults are computed
+directly; `--verify` has the library itself compute a few of them. `--first-year 1995` does the same
+with other years: calibrated on 1995 to 1998, held out 1999, walked 2000 to 2005.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ from watching.samples import Samples, samples_of
 COLUMNS = ["return", "range", "gap", "volume"]
 EVIDENTLY_ROWS = 60  # the newest sessions given to Evidently: what our longest window sees
 HISTORY, AFTER = 500, 63  # bars before a shift, for volatility to settle, and sessions after it
-OLD = ("2015-01-01", "2018-12-31", "2019-01-01", "2019-12-31")  # training, then held out
+FIRST_YEAR = 2015  # of the calibration; four years of training, then one held out
+WALKED = 6  # years after them
 NEW = ("2020-01-01", "2024-04-30", "2024-05-01", "2024-12-31")
 CRASH = pd.Timestamp("2020-02-20")  # the first falling session of 2020
 
@@ -203,6 +205,21 @@ def months_with_alarm(dates: list[date], alarms: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame({"year": [day.year for day in dates[:full:MONTH]], "alarm": any_})
 
 
+def cuts(first_year: int) -> tuple[str, str, str, str]:
+    """Four years of training, then one held out."""
+    held = first_year + 4
+    return f"{first_year}-01-01", f"{held - 1}-12-31", f"{held}-01-01", f"{held}-12-31"
+
+
+def years_of(path: Path, first_year: int) -> pd.DataFrame | None:
+    """The bars of a file from the first year to the last one walked; None if it begins later."""
+    bars = pd.read_csv(path, parse_dates=["Date"])
+    if bars["Date"].iloc[0] > pd.Timestamp(first_year, 1, 31):
+        return None
+    inside = bars["Date"].dt.year.between(first_year, first_year + 4 + WALKED)
+    return bars[inside].reset_index(drop=True)
+
+
 def quiet_then(watch: Watch, first: date) -> tuple[pd.DataFrame, Replay]:
     """Months of ours and of Evidently's, year by year, from a day on."""
     run = watch.replay(watch.table)
@@ -220,7 +237,7 @@ def quiet_then(watch: Watch, first: date) -> tuple[pd.DataFrame, Replay]:
 def delays(watch: Watch, rng: np.random.Generator, starts: int) -> list[dict[str, object]]:
     """Sessions until the alarm after each shift, AFTER + 1 for none; from days without an alarm."""
     rows: list[dict[str, object]] = []
-    first = int((watch.bars["Date"] < "2021-01-01").sum())
+    first = int((watch.bars["Date"] < f"{watch.spans[1].last.year + 2}-01-01").sum())
     for _ in range(starts):
         at = int(rng.integers(max(first, HISTORY), len(watch.bars) - AFTER))
         stretch = watch.bars[at - HISTORY : at + AFTER].reset_index(drop=True)
@@ -255,6 +272,8 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="benchmarks/drift.py", description=main.__doc__)
     parser.add_argument("folder", type=Path, help="CSV files of daily bars, one per ticker")
     parser.add_argument("--every", type=int, default=16, help="take every N-th file (16)")
+    parser.add_argument("--offset", type=int, default=0, help="beginning with the N-th (0)")
+    parser.add_argument("--first-year", type=int, default=FIRST_YEAR, help="of the calibration")
     parser.add_argument("--starts", type=int, default=2, help="shifts of each kind a ticker (2)")
     parser.add_argument("--verify", action="store_true", help="check against Evidently itself")
     arguments = parser.parse_args(argv)
@@ -262,23 +281,26 @@ def main(argv: list[str] | None = None) -> int:
     if base is None:
         print("benchmarks/drift.py: no shipped base", file=sys.stderr)
         return 2
+    began = arguments.first_year
     months, found, crashes, rates = [], [], [], []
-    paths = sorted(arguments.folder.glob("*.csv*"))[:: arguments.every]
+    paths = sorted(arguments.folder.glob("*.csv*"))[arguments.offset :: arguments.every]
     for number, path in enumerate(tqdm(paths, unit="ticker")):
-        bars = pd.read_csv(path, parse_dates=["Date"])
-        if bars["Date"].iloc[0] > pd.Timestamp("2015-01-31"):
+        if (bars := years_of(path, began)) is None:
             continue
-        old = watched(bars, base.model(), OLD)
-        table, run = quiet_then(old, date(2020, 1, 1))
-        months.append(table.assign(calibrated="2015-2018"))
+        old = watched(bars, base.model(), cuts(began))
+        table, run = quiet_then(old, date(began + 5, 1, 1))
+        months.append(table.assign(calibrated=f"{began}-{began + 3}"))
+        found += delays(old, np.random.default_rng([arguments.offset, number]), arguments.starts)
+        if arguments.verify and number < 3:
+            verify(old.train_rows(), old.table)
+        if began != FIRST_YEAR:
+            rates.append((old.calibrated.false_alarms,))
+            continue
         crashes.append(crash_delay(run))
-        found += delays(old, np.random.default_rng([0, number]), arguments.starts)
         recent = bars[bars["Date"] >= "2020-01-01"].reset_index(drop=True)
         new = watched(recent, base.model(), NEW)
         months.append(quiet_then(new, date(2025, 1, 1))[0].assign(calibrated="2020-2024"))
         rates.append((old.calibrated.false_alarms, new.calibrated.false_alarms))
-        if arguments.verify and number < 3:
-            verify(old.train_rows(), old.table)
     print(report(pd.concat(months), pd.DataFrame(found), crashes, np.array(rates)))
     return 0
 
@@ -288,12 +310,13 @@ def report(
 ) -> str:
     """The tables as text."""
     stated = ", ".join(f"{rate:.1%}" for rate in rates.mean(axis=0))
+    first = int(months["year"].min()) + 1
     shares = months.pivot_table("alarm", ["calibrated", "who"], "year")
-    shares["2021-2025"] = (
-        months[months["year"] > 2020].groupby(["calibrated", "who"])["alarm"].mean()
+    shares[f"from {first} on"] = (
+        months[months["year"] >= first].groupby(["calibrated", "who"])["alarm"].mean()
     )
     lines = [
-        f"{len(rates)} tickers; stated rates (mean, both calibrations): {stated}",
+        f"{len(rates)} tickers; stated rates (mean, each calibration): {stated}",
         "months with an alarm:",
         (100 * shares).round(1).to_string(na_rep=""),
         f"after a shift, {len(found) // max(1, found['shift'].nunique())} of each kind: median "
@@ -302,6 +325,8 @@ def report(
     ]
     for name in SHIFTS:
         lines += [f"  {name}", *_delays_of(found[found["shift"] == name])]
+    if not crashes:
+        return "\n".join(lines)
     sessions = np.array([row[0] for row in crashes])
     early = np.mean([row[1] == "before" for row in crashes])
     lines.append(
