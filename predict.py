@@ -1,6 +1,7 @@
 """One bundle's network as the specification's class, and the forecast as a command. Knows no HTTP.
 
 `python predict.py AAPL --steps 30` prints the forecast; `--json` prints what `/predict` answers.
+`python predict.py --all --out forecasts.parquet` writes those of every ticker.
 """
 
 from __future__ import annotations
@@ -8,13 +9,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from answers import forecast_answer, forecast_table
-from config import get_settings
+from config import Settings, chosen_tickers, get_settings
 from contracts import (
     BadBundle,
     FloatArray,
@@ -25,6 +28,7 @@ from contracts import (
 from data_pipeline import StockDataPipeline
 from desk import ForecastDesk
 from features import exponential_average, normalise, trailing_bounds
+from forecast_all import AT_ONCE, forecast_all, written
 from inference import Network, TrainedModel
 from model_store import NETWORK, ModelStore, read_card
 from served import Served
@@ -101,18 +105,22 @@ class StockPredictor:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print the champion's forecast of a ticker."""
-    parser = argparse.ArgumentParser(prog="predict.py", description=main.__doc__)
-    parser.add_argument("ticker", help="symbol, such as AAPL")
-    parser.add_argument("--steps", type=_steps, help="sessions ahead, 1 to 90 (default 30)")
-    parser.add_argument("--no-smoothing", action="store_true", help="leave the EMA line out")
-    parser.add_argument("--json", action="store_true", help="print what /predict answers")
-    arguments = parser.parse_args(argv)
+    """Print the champion's forecast of a ticker, or write those of all tickers into a file.
+
+    With --all, exit 1 where a ticker could not be forecast; the others are in the file.
+    """
+    arguments = _parsed(argv)
     try:
         settings = get_settings().model_copy(update={"refresh": False})  # nobody would wait for it
+        steps, smoothing = arguments.steps or settings.prediction_steps, not arguments.no_smoothing
+        if arguments.all:
+            failed, told = _write_all(arguments, settings, steps, smoothing)
+            print(told)
+            for ticker, error in failed.items():
+                print(f"predict.py: {ticker}: {error}", file=sys.stderr)
+            return int(bool(failed))
         desk = ForecastDesk(settings, promising=False)
-        steps = arguments.steps or settings.prediction_steps
-        forecast = desk.forecast(arguments.ticker, steps, not arguments.no_smoothing)
+        forecast = desk.forecast(arguments.ticker, steps, smoothing)
         desk.close()
     except ForecastingError as error:
         print(f"predict.py: {error}", file=sys.stderr)
@@ -120,6 +128,45 @@ def main(argv: list[str] | None = None) -> int:
     answer = forecast_answer(forecast)
     print(json.dumps(answer, indent=2) if arguments.json else forecast_table(forecast))
     return 0
+
+
+def _write_all(
+    arguments: argparse.Namespace, settings: Settings, steps: int, smoothing: bool
+) -> tuple[dict[str, ForecastingError], str]:
+    """Every ticker's forecast into the file; why some could not be made, and what was done."""
+    few = settings.model_copy(update={"cached_answers": AT_ONCE})  # none is asked for twice
+    desk = ForecastDesk(few, promising=False)
+    tickers = chosen_tickers([], arguments.tickers_file) or desk.tickers()
+    failed: dict[str, ForecastingError] = {}
+    shown = tqdm(total=len(tickers), desc="forecasting", unit="ticker", disable=None)
+    with closing(desk), shown, written(arguments.out) as write:
+        for some in forecast_all(desk, tickers, steps, smoothing):
+            write(some)
+            failed |= {name: said for name, said in some if isinstance(said, ForecastingError)}
+            shown.update(len(some))
+    made = len(tickers) - len(failed)
+    told = f"{made} forecasts of {steps} sessions in {arguments.out}"
+    return failed, f"{told}; {len(failed)} failed" if failed else told
+
+
+def _parsed(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="predict.py", description=main.__doc__)
+    parser.add_argument("ticker", nargs="?", help="symbol, such as AAPL")
+    parser.add_argument("--all", action="store_true", help="every ticker there is, into a file")
+    parser.add_argument("--tickers-file", type=Path, help="of --all: only these, one a line")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("forecasts.parquet"),
+        help="of --all: .parquet or .csv, a row per session, or .json (default forecasts.parquet)",
+    )
+    parser.add_argument("--steps", type=_steps, help="sessions ahead, 1 to 90 (default 30)")
+    parser.add_argument("--no-smoothing", action="store_true", help="leave the EMA line out")
+    parser.add_argument("--json", action="store_true", help="print what /predict answers")
+    arguments = parser.parse_args(argv)
+    if (arguments.ticker is None) != arguments.all:
+        parser.error("give a ticker, or --all")
+    return arguments
 
 
 def _steps(text: str) -> int:

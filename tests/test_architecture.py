@@ -68,8 +68,9 @@ MAY_IMPORT = {
     "desk": WORDS
     | {"config", "answers", "data_pipeline", "model_store", "forecast_log", "serving"}
     | {"champions", "standings", "readiness", "forecast_cache", "alarms", "realised"},
+    "forecast_all": WORDS,
     "predict": WORDS
-    | {"config", "answers", "features", "served", "serving", "desk"}
+    | {"config", "answers", "features", "served", "serving", "desk", "forecast_all"}
     | {"data_pipeline", "inference", "model_store"},
     "fitting": WORDS | {"features", "panel", "bands", "recipes", "model", "bases"},
     "base_training": WORDS
