@@ -7,8 +7,9 @@ Knows no HTTP and no schema.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, date, datetime
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
@@ -29,27 +30,48 @@ def forecast_answer(forecast: Forecast) -> dict[str, Any]:
     Raises:
         ValueError: a number is NaN or infinite, which JSON cannot carry.
     """
-    raw, smooth, prices, smooth_prices, *sides = _numbers(
-        [
-            *(forecast.normalised, forecast.smoothed_normalised),
-            *(forecast.prices, forecast.smoothed_prices),
-            *(side for band in forecast.bands.values() for side in (band.lower, band.upper)),
-        ]
-    )
+    return forecast_answers([forecast])[0]
+
+
+def forecast_answers(forecasts: Sequence[Forecast]) -> list[dict[str, Any]]:
+    """The same for many, whose numbers are rounded together.
+
+    Raises:
+        ValueError: as `forecast_answer`.
+    """
+    numbers = iter(_numbers([series for one in forecasts for series in _series(one)]))
+    return [
+        _forecast_fields(forecast, list(islice(numbers, 5 + 2 * len(forecast.bands))))
+        for forecast in forecasts
+    ]
+
+
+def _series(forecast: Forecast) -> Iterator[Sequence[float] | None]:
+    """Every number of an answer that is rounded, in the order `_forecast_fields` takes them."""
+    yield (forecast.last_normalised, forecast.last_mid, forecast.last_close)
+    yield from (forecast.normalised, forecast.smoothed_normalised)
+    yield from (forecast.prices, forecast.smoothed_prices)
+    for band in forecast.bands.values():
+        yield from (band.lower, band.upper)
+
+
+def _forecast_fields(forecast: Forecast, numbers: Sequence[list[float] | None]) -> dict[str, Any]:
+    last, raw, smooth, prices, smooth_prices, *sides = numbers
+    assert last is not None
     return {
         "ticker": forecast.ticker,
         "prediction_steps": len(forecast.dates),
         "raw_predictions": raw,
         "smoothed_predictions": smooth,
-        "last_actual_value": _number(forecast.last_normalised),
+        "last_actual_value": last[0],
         "model_path": _model_path(forecast.model),
-        "last_actual_price": _number(forecast.last_mid),
-        "last_close": _number(forecast.last_close),
+        "last_actual_price": last[1],
+        "last_close": last[2],
         "currency": forecast.currency,
         "as_of": forecast.as_of.isoformat(),
         "mode": forecast.model.mode,
         "cold_start": forecast.model.cold_start,
-        "dates": [day.isoformat() for day in forecast.dates],
+        "dates": list(_day_texts(forecast.dates)),
         "prices": prices,
         "smoothed_prices": smooth_prices,
         "intervals": {
@@ -61,6 +83,12 @@ def forecast_answer(forecast: Forecast) -> dict[str, Any]:
         "skill": _skill(forecast.skill),
         "warnings": _warnings(forecast.warnings),
     }
+
+
+@lru_cache(maxsize=64)
+def _day_texts(days: tuple[date, ...]) -> tuple[str, ...]:
+    """Most tickers are told of the same sessions."""
+    return tuple(day.isoformat() for day in days)
 
 
 def probability_answer(probability: Probability) -> dict[str, Any]:
@@ -201,12 +229,18 @@ def _data(provenance: Provenance) -> dict[str, Any]:
 
 
 def _model(model: ModelIdentity) -> dict[str, str]:
-    return {
-        "version": model.version,
-        "recipe": model.recipe,
-        "trained_at": utc_text(model.trained_at),
-        "trained_through": model.trained_through.isoformat(),
-    }
+    return dict(_model_facts(model))
+
+
+@lru_cache(maxsize=64)
+def _model_facts(model: ModelIdentity) -> tuple[tuple[str, str], ...]:
+    """A base answers for many tickers."""
+    return (
+        ("version", model.version),
+        ("recipe", model.recipe),
+        ("trained_at", utc_text(model.trained_at)),
+        ("trained_through", model.trained_through.isoformat()),
+    )
 
 
 def _warnings(warnings: Iterable[Caution]) -> list[dict[str, str]]:
@@ -214,12 +248,17 @@ def _warnings(warnings: Iterable[Caution]) -> list[dict[str, str]]:
 
 
 def _skill(skill: Skill) -> dict[str, Any]:
-    return {
-        "baseline": skill.baseline,
-        "rmse_ratio": _number(skill.rmse_ratio),
-        "direction_accuracy": _number(skill.direction_accuracy),
-        "p_value": _number(skill.p_value),
-        "verdict": skill.verdict,
-        "crps_ratio": None if skill.crps_ratio is None else _number(skill.crps_ratio),
-        "crps_p_value": None if skill.crps_p_value is None else _number(skill.crps_p_value),
-    }
+    return dict(_skill_facts(skill))
+
+
+@lru_cache(maxsize=64)
+def _skill_facts(skill: Skill) -> tuple[tuple[str, Any], ...]:
+    return (
+        ("baseline", skill.baseline),
+        ("rmse_ratio", _number(skill.rmse_ratio)),
+        ("direction_accuracy", _number(skill.direction_accuracy)),
+        ("p_value", _number(skill.p_value)),
+        ("verdict", skill.verdict),
+        ("crps_ratio", None if skill.crps_ratio is None else _number(skill.crps_ratio)),
+        ("crps_p_value", None if skill.crps_p_value is None else _number(skill.crps_p_value)),
+    )

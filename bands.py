@@ -132,7 +132,7 @@ def bands_of(calibration: Calibration, outlook: Outlook) -> dict[str, Band]:
 
     A band always holds its own forecast.
     """
-    return bands_by(edges_of(calibration), outlook)
+    return bands_by(edges_of(calibration), outlook)[0]
 
 
 def edges_of(calibration: Calibration) -> FloatArray:
@@ -145,18 +145,23 @@ def edges_of(calibration: Calibration) -> FloatArray:
     return np.array(known, dtype=float)[:, columns]
 
 
-def bands_by(edges: FloatArray, outlook: Outlook) -> dict[str, Band]:
-    """`bands_of` by the edges of a calibration, for those who ask it again and again."""
-    point, scale = outlook.point[0], outlook.scale[0]
-    if len(edges) < len(point):
-        return {}
-    prices = point * np.exp(scale * edges[: len(point)].T)
-    lower = np.minimum(point, prices[::2]).tolist()
-    upper = np.maximum(point, prices[1::2]).tolist()
-    return {
-        name: Band(lower=tuple(lower[row]), upper=tuple(upper[row]))
-        for row, name in enumerate(OF_BAND)
-    }
+def bands_by(edges: FloatArray, outlook: Outlook) -> list[dict[str, Band]]:
+    """`bands_of` by the edges of a calibration, for those who ask it again and again: of each
+    origin."""
+    steps = outlook.point.shape[1]
+    if len(edges) < steps:
+        return [{} for _ in outlook.point]
+    point, scale = outlook.point[:, None, :], outlook.scale[:, None, :]
+    prices = point * np.exp(scale * edges[:steps].T)
+    lower = np.minimum(point, prices[:, ::2]).tolist()
+    upper = np.maximum(point, prices[:, 1::2]).tolist()
+    return [
+        {
+            name: Band(lower=tuple(low[row]), upper=tuple(high[row]))
+            for row, name in enumerate(OF_BAND)
+        }
+        for low, high in zip(lower, upper, strict=True)
+    ]
 
 
 def templates(errors: FloatArray, calibration: Calibration, memory: int = MEMORY) -> FloatArray:

@@ -164,9 +164,17 @@ def sessions_after(ticker: str, day: date, count: int) -> tuple[date, ...]:
     Beyond what the library knows of an exchange (Shanghai and Bombay publish their holidays
     a year at a time) every weekday counts as a session.
     """
+    return _sessions_after(listing_of(ticker).calendar, day, count)
+
+
+@lru_cache(maxsize=256)
+def _sessions_after(calendar: str, day: date, count: int) -> tuple[date, ...]:
+    """The same for every ticker of an exchange, which a batch asks about one after the other."""
     # A session every other day at the least; Athens once stayed shut for five weeks (2015).
-    horizon = day + timedelta(days=60 + 2 * count)
-    return sessions_between(ticker, day + timedelta(days=1), horizon)[:count]
+    first, last = day + timedelta(days=1), day + timedelta(days=60 + 2 * count)
+    days = _schedule(calendar, _decade_of(first), _decade_of(last)).days
+    within = _within(days, np.datetime64(first, "D"), np.datetime64(last, "D"))
+    return tuple(within[:count].tolist())
 
 
 def last_completed_session(ticker: str, now: datetime) -> date:

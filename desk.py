@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import orjson
 
 from alarms import Alarms
-from answers import forecast_answer
+from answers import forecast_answer, forecast_answers
 from champions import Champions
 from config import Settings
 from contracts import (
@@ -127,10 +127,12 @@ class ForecastDesk:
                 found[ticker] = answer
         span = self.settings.ema_span if smoothing else None
         made = forecasts_from([(s.served, s.seen) for s in lacking.values()], steps, span)
+        good = [forecast for forecast in made if isinstance(forecast, Forecast)]
+        told = iter(forecast_answers(good))
         for (ticker, standing), forecast in zip(lacking.items(), made, strict=True):
             if isinstance(forecast, Forecast):
-                key = (standing.key, steps, smoothing)
-                found[ticker] = self._kept(key, forecast, request_id)
+                answer = Answer.of(forecast, orjson.dumps(next(told)))
+                found[ticker] = self._kept((standing.key, steps, smoothing), answer, request_id)
             else:
                 found[ticker] = forecast
         return found
@@ -222,13 +224,13 @@ class ForecastDesk:
     def _made(self, standing: Standing, steps: int, smoothing: bool, request_id: str) -> Answer:
         span = self.settings.ema_span if smoothing else None
         forecast = forecast_from(standing.served, standing.seen, steps, span)
-        return self._kept((standing.key, steps, smoothing), forecast, request_id)
-
-    def _kept(self, key: tuple[object, ...], forecast: Forecast, request_id: str) -> Answer:
         answer = Answer.of(forecast, orjson.dumps(forecast_answer(forecast)))
+        return self._kept((standing.key, steps, smoothing), answer, request_id)
+
+    def _kept(self, key: tuple[object, ...], answer: Answer, request_id: str) -> Answer:
         self._cache.put(key, answer)
         if self._promises is not None:
-            self._promises.put(forecast, request_id)
+            self._promises.put(answer.forecast, request_id)
         return answer
 
     def _gauge(self, ticker: str, standing: Standing) -> GaugeRow:

@@ -6,6 +6,7 @@ Arrays in, arrays out. Knows no file, network, clock, setting or TensorFlow.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -198,13 +199,16 @@ def split_rows(count: int, train_share: float, validation_share: float) -> Split
 def exponential_average(values: FloatArray, span: int) -> FloatArray:
     """Exponential moving average, alpha = 2 / (span + 1), started at the first value.
 
-    No bias adjustment: s[0] = v[0], s[i] = alpha v[i] + (1 - alpha) s[i-1]. Shape kept.
+    No bias adjustment: s[0] = v[0], s[i] = alpha v[i] + (1 - alpha) s[i-1]. Of each row of a table;
+    shape kept.
     """
-    alpha = 2 / (span + 1)
-    smooth: list[float] = np.asarray(values, dtype=float).tolist()
-    for place in range(1, len(smooth)):  # ninety values at most: pandas would take 40 times as long
+    alpha, given = 2 / (span + 1), np.asarray(values, dtype=float)
+    # plain numbers for one row, ninety at most: pandas would take 40 times as long
+    alone = given.size == given.shape[-1]
+    smooth: list[Any] = given.ravel().tolist() if alone else list(given.T)
+    for place in range(1, len(smooth)):
         smooth[place] = alpha * smooth[place] + (1 - alpha) * smooth[place - 1]
-    return np.array(smooth)
+    return np.array(smooth).T.reshape(given.shape)
 
 
 def daily_features(bars: pd.DataFrame) -> pd.DataFrame:

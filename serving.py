@@ -5,7 +5,8 @@ A model here is a ticker's own, or a base of many tickers that answers until it 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import repeat
 
 import numpy as np
 
@@ -53,8 +54,10 @@ def forecast_from(served: Served, seen: View, steps: int, ema_span: int | None) 
     Raises:
         BadBundle: the network answers a price that is not positive.
     """
-    outlook = served.model.outlook_of([seen.feed], steps)
-    return told(served, seen, outlook, ema_span)
+    (found,) = forecasts_from([(served, seen)], steps, ema_span)
+    if isinstance(found, ForecastingError):
+        raise found
+    return found
 
 
 def forecasts_from(
@@ -67,48 +70,58 @@ def forecasts_from(
     """
     rows: dict[int, list[int]] = {}
     for place, (served, _) in enumerate(asked):
-        rows.setdefault(id(served.model), []).append(place)
+        rows.setdefault(id(served), []).append(place)
     found: dict[int, Forecast | ForecastingError] = {}
     for places in rows.values():
-        model = asked[places[0]][0].model
-        outlook = model.outlook_of([asked[place][1].feed for place in places], steps)
-        for row, place in enumerate(places):
-            try:
-                found[place] = told(*asked[place], outlook.at(slice(row, row + 1)), ema_span)
-            except ForecastingError as error:
-                found[place] = error
+        served, views = asked[places[0]][0], [asked[place][1] for place in places]
+        outlook = served.model.outlook_of([seen.feed for seen in views], steps)
+        found |= zip(places, _told(served, views, outlook, ema_span), strict=True)
     return [found[place] for place in range(len(asked))]
 
 
-def told(served: Served, seen: View, outlook: Outlook, ema_span: int | None) -> Forecast:
-    """A forecast of what a network said, one origin's outlook, with bands and dates.
+def _told(
+    served: Served, views: Sequence[View], outlook: Outlook, ema_span: int | None
+) -> Iterator[Forecast | ForecastingError]:
+    """A forecast for each row of what a network said, with bands and dates.
 
-    Raises:
-        BadBundle: the network answers a price that is not positive.
+    The same to the last bit however many rows there are: every operation is of one number.
     """
-    _check_prices(served, outlook)
-    path = outlook.point[0]
-    raw = normalise(path, seen.lo, seen.hi)
+    positive = _positive(outlook)
+    lo, hi, mids = np.array([(seen.lo, seen.hi, seen.last_mid) for seen in views]).T[..., None]
+    raw = normalise(outlook.point, lo, hi)
     smoothed = None if ema_span is None else exponential_average(raw, ema_span)
-    as_of = seen.provenance.last_session
-    return Forecast(
-        ticker=seen.ticker,
-        currency=listing_of(seen.ticker).currency,
-        as_of=as_of,
-        dates=sessions_after(seen.ticker, as_of, len(path)),
-        normalised=_floats(raw),
-        prices=_floats(path),
-        smoothed_normalised=None if smoothed is None else _floats(smoothed),
-        smoothed_prices=None if smoothed is None else _floats(_prices(smoothed, seen)),
-        bands=bands_by(served.edges(), outlook),
-        last_normalised=float(normalise(np.array([seen.last_mid]), seen.lo, seen.hi)[0]),
-        last_mid=seen.last_mid,
-        last_close=seen.last_close,
-        provenance=seen.provenance,
-        model=served.identity,
-        skill=served.skill,
-        warnings=seen.warnings,
-    )
+    series = _rows(raw, outlook.point, smoothed, _prices(smoothed, lo, hi))
+    last = normalise(mids, lo, hi)[:, 0].tolist()
+    bands = bands_by(served.edges(), outlook)
+    for place, (seen, numbers) in enumerate(zip(views, series, strict=True)):
+        if not positive[place]:
+            yield _not_positive(served)
+            continue
+        provenance = seen.provenance
+        yield Forecast(
+            ticker=seen.ticker,
+            currency=listing_of(seen.ticker).currency,
+            as_of=provenance.last_session,
+            dates=sessions_after(seen.ticker, provenance.last_session, len(numbers[1])),
+            normalised=numbers[0],
+            prices=numbers[1],
+            smoothed_normalised=numbers[2] or None,
+            smoothed_prices=numbers[3] or None,
+            bands=bands[place],
+            last_normalised=last[place],
+            last_mid=seen.last_mid,
+            last_close=seen.last_close,
+            provenance=provenance,
+            model=served.identity,
+            skill=served.skill,
+            warnings=seen.warnings,
+        )
+
+
+def _rows(*tables: FloatArray | None) -> Iterator[tuple[tuple[float, ...], ...]]:
+    """Row by row the plain numbers of several tables; an empty tuple for a table there is not."""
+    lists = [repeat(()) if table is None else map(tuple, table.tolist()) for table in tables]
+    return zip(*lists, strict=False)
 
 
 def make_probability(
@@ -140,7 +153,8 @@ def probability_from(
     """
     event, level = asked
     outlook = served.model.outlook_of([seen.feed], steps)
-    _check_prices(served, outlook)
+    if not _positive(outlook).all():
+        raise _not_positive(served)
     paths = sample_paths(outlook, served.templates())
     as_of = seen.provenance.last_session
     return Probability(
@@ -172,18 +186,17 @@ def _met(paths: FloatArray, event: Event, level: float, last_mid: float) -> np.n
     )
 
 
-def _check_prices(served: Served, outlook: Outlook) -> None:
-    if not (np.isfinite(outlook.point) & (outlook.point > 0)).all():
-        raise BadBundle(f"{served.identity.bundle}: it forecasts a price that is not positive")
+def _positive(outlook: Outlook) -> np.ndarray:
+    """Which rows hold prices and nothing else: (n,)."""
+    return np.asarray((np.isfinite(outlook.point) & (outlook.point > 0)).all(axis=1))
 
 
-def _prices(normalised: FloatArray, seen: View) -> FloatArray:
-    return denormalise(normalised, seen.lo, seen.hi)
+def _not_positive(served: Served) -> BadBundle:
+    return BadBundle(f"{served.identity.bundle}: it forecasts a price that is not positive")
 
 
-def _floats(values: FloatArray) -> tuple[float, ...]:
-    plain: list[float] = values.tolist()
-    return tuple(plain)
+def _prices(normalised: FloatArray | None, lo: FloatArray, hi: FloatArray) -> FloatArray | None:
+    return None if normalised is None else denormalise(normalised, lo, hi)
 
 
 def check_match(champion: Published, prices: Prices) -> None:

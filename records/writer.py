@@ -11,6 +11,7 @@ import queue
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from sqlalchemy.exc import InterfaceError, OperationalError
@@ -93,17 +94,21 @@ class ForecastWriter:
                 return
 
     def _gather(self) -> None:
-        """Wait for a forecast, then for those that follow within `LINGER`."""
+        """Wait for a forecast, then for those that follow within `LINGER`.
+
+        Who puts them is not disturbed: the queue is looked at now and then, not woken by.
+        """
+        try:
+            self._in_hand.append(self._queue.get(timeout=LINGER))
+        except queue.Empty:
+            return
         until = time.monotonic() + LINGER
-        while len(self._in_hand) < BATCH:
-            wait = until - time.monotonic()
-            if wait <= 0 or (self._closing.is_set() and self._queue.empty()):
-                return
-            try:
-                self._in_hand.append(self._queue.get(timeout=min(wait, LINGER / 5)))
-            except queue.Empty:
-                if not self._in_hand:
-                    return
+        while self._queue.qsize() < BATCH and (wait := until - time.monotonic()) > 0:
+            if self._closing.wait(min(wait, LINGER / 5)):
+                break
+        with suppress(queue.Empty):
+            while len(self._in_hand) < BATCH:
+                self._in_hand.append(self._queue.get_nowait())
 
     def _deliver(self) -> None:
         """Write what is in hand, again and again while the database is away."""
