@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PROJECT = "stock-forecasting-check"
 LASTING = ("db", "mlflow", "trainer", "monitor", "api", "proxy", "dashboard")
 COUNT = "SELECT count(*) FROM promises"
+TAKEN = "cat /sys/fs/cgroup/memory.peak; grep '^anon ' /sys/fs/cgroup/memory.stat"
 
 
 class Failed(Exception):
@@ -124,6 +125,20 @@ def answers(stack: Stack) -> None:
         raise Failed("MLflow has no run of AAPL")
 
 
+def memory(stack: Stack) -> None:
+    """Print what each container has taken, now and at most, beside what it may."""
+    services = json.loads(stack.compose("config", "--format", "json"))["services"]
+    for name in LASTING:
+        may = int(services[name]["mem_limit"]) / 2**20
+        try:
+            said = stack.compose("exec", "-T", name, "sh", "-c", TAKEN).split()
+        except Failed:  # an engine without control groups of version 2
+            print(f"       {name}: may take {may:.0f} MiB; its kernel does not tell what it took")
+            continue
+        peak, held = int(said[0]) / 2**20, int(said[-1]) / 2**20
+        print(f"       {name}: {held:.0f} MiB, with cached files at most {peak:.0f} of {may:.0f}")
+
+
 def survives_kills(stack: Stack) -> None:
     """Kill all processes of each container in turn; it comes back and nothing is lost."""
     model = stack.get("/predict?ticker=AAPL")["model"]
@@ -223,6 +238,7 @@ def main(argv: list[str] | None = None) -> int:
     steps: dict[str, Callable[[], None]] = {
         "built, started, healthy": lambda: start(stack, arguments.prices),
         "every face answers": lambda: answers(stack),
+        "memory": lambda: memory(stack),
         "each container killed in turn": lambda: survives_kills(stack),
         "stopped and started again": lambda: survives_a_restart(stack),
         "three API containers, one lost": lambda: scales(stack),

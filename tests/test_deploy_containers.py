@@ -69,6 +69,24 @@ def test_all_healthy_is_settled(tmp_path, monkeypatch):
     check_containers.Stack({}, 0).settle()
 
 
+def test_memory_is_told_beside_its_limit(monkeypatch, capsys):
+    stack = check_containers.Stack({}, 1)
+    limits = {name: {"mem_limit": str(2**30)} for name in check_containers.LASTING}
+
+    def compose(*line: str) -> str:
+        if line[0] == "config":
+            return json.dumps({"services": limits})
+        if line[2] == "db":
+            raise check_containers.Failed("no such file")
+        return f"{600 * 2**20}\nanon {200 * 2**20}\n"
+
+    monkeypatch.setattr(stack, "compose", compose)
+    check_containers.memory(stack)
+    told = capsys.readouterr().out
+    assert "api: 200 MiB, with cached files at most 600 of 1024" in told
+    assert "db: may take 1024 MiB; its kernel does not tell" in told
+
+
 def test_every_lasting_service_of_the_stack_is_killed_once():
     services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
     lasting = {n for n, row in services.items() if row["restart"] != "no" and "profiles" not in row}
