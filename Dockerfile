@@ -116,6 +116,7 @@ COPY train.py bundling.py base_training.py fitting.py evaluation.py referee.py v
      serving.py served.py novelty.py bases.py inference.py model_store.py bands.py panel.py \
      data_pipeline.py generate_synthetic_data.py whole_files.py features.py calendars.py config.py ./
 COPY contracts/ contracts/
+COPY pretraining/ pretraining/
 COPY records/ records/
 COPY prices/ prices/
 COPY tracking/ tracking/

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -213,31 +212,6 @@ class LSTMStockModel:
             batch_size=batch_size,
             callbacks=[*self.get_callbacks(model_path), *heard],
             verbose=0,
-        )
-
-    def fit_all(
-        self,
-        X: FloatArray,
-        y: FloatArray,
-        epochs: int,
-        batch_size: int,
-        on_epoch_end: EpochListener | None = None,
-    ) -> Any:
-        """Fit to every row for a fixed number of epochs, the learning rate falling to zero.
-
-        For a base: `X` (n, rows, inputs), `y` (n, block, horizons), NaN where not known.
-
-        Returns:
-            Keras' History.
-        """
-        keras.utils.set_random_seed(self.seed)
-        steps = epochs * math.ceil(len(X) / batch_size)
-        self.model.optimizer.learning_rate = keras.optimizers.schedules.CosineDecay(
-            self.recipe.learning_rate, steps
-        )
-        heard = [keras.callbacks.LambdaCallback(on_epoch_end=on_epoch_end)] if on_epoch_end else []
-        return self.model.fit(
-            X, y, epochs=epochs, batch_size=batch_size, callbacks=heard, verbose=0
         )
 
     def predict(self, X: FloatArray) -> FloatArray:

@@ -43,6 +43,19 @@ class PanelInputs:
         return np.asarray(view[last - length + 1].transpose(0, 2, 1))
 
 
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """Where the origins of one part are cut: blocks of `length` targets that begin at `starts`.
+
+    The last one may overlap the one before it; its first `repeated` targets are that one's, and
+    none counts twice.
+    """
+
+    starts: tuple[int, ...]
+    length: int
+    repeated: int
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Windows:
     """Training rows: `x` (n, burn-in + block, inputs), `y` (n, block, horizons), NaN unknown."""
@@ -119,27 +132,41 @@ def targets(inputs: PanelInputs, horizons: Sequence[int], known_until: int) -> F
     return np.asarray(np.clip(found, -TARGET_CLIP, TARGET_CLIP))
 
 
+def blocks(part: range, burn_in: int) -> Blocks:
+    """Cut origins of one part into blocks.
+
+    Args:
+        part: consecutive origins; those before `burn_in` + WARM_UP are left out.
+        burn_in: rows before a block, for the network's state to settle.
+
+    Raises:
+        NotEnoughHistory: no origin is left.
+    """
+    first = max(part.start, burn_in + WARM_UP)
+    length = min(LONGEST_BLOCK, part.stop - first)
+    if length < 1:
+        raise NotEnoughHistory(have=part.stop, need=burn_in + WARM_UP + 1)
+    starts = (*range(first, part.stop - length, length), part.stop - length)
+    twice = max(0, starts[-2] + length - starts[-1]) if len(starts) > 1 else 0
+    return Blocks(starts, length, twice)
+
+
 def training_windows(inputs: PanelInputs, target: FloatArray, part: range, burn_in: int) -> Windows:
     """Cut origins of one part into blocks, each with the rows before it for the state to settle.
 
     Args:
         inputs: of one ticker.
         target: as `targets` gives it; origins outside `part` count for nothing.
-        part: consecutive origins; those before `burn_in` + WARM_UP are left out.
+        part: consecutive origins, as `blocks` takes them.
         burn_in: rows before a block.
 
     Raises:
         NotEnoughHistory: no origin is left.
     """
-    first = max(part.start, burn_in + WARM_UP)
-    block = min(LONGEST_BLOCK, part.stop - first)
-    if block < 1:
-        raise NotEnoughHistory(have=part.stop, need=burn_in + WARM_UP + 1)
-    starts = [*range(first, part.stop - block, block), part.stop - block]
-    x = np.stack([inputs.x[at - burn_in : at + block] for at in starts])
-    y = np.stack([target[at : at + block] for at in starts])
-    if len(starts) > 1:  # the last block overlaps the one before it; no target counts twice
-        y[-1, : max(0, starts[-2] + block - starts[-1])] = np.nan
+    cut = blocks(part, burn_in)
+    x = np.stack([inputs.x[at - burn_in : at + cut.length] for at in cut.starts])
+    y = np.stack([target[at : at + cut.length] for at in cut.starts])
+    y[-1, : cut.repeated] = np.nan
     return Windows(x.astype("float32"), y.astype("float32"))
 
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
-from base_training import gather, train_base
+from base_training import BaseTrainer, gather
 from bundling import Bundler, Trained, parameters
 from config import Settings, get_settings, with_flags
 from contracts import (
@@ -193,7 +193,7 @@ def main(argv: list[str] | None = None) -> int:
         tickers = _chosen_tickers(arguments) or settings.tickers
         recipes = _chosen_recipes(arguments, settings)
         if arguments.base:
-            print(_base(tickers, recipes[0], settings))
+            print(_base(tickers, recipes[0], settings, arguments.strategy))
             return 0
         if arguments.as_published:
             print("\n".join(_as_published(tickers, recipes, settings)))
@@ -219,6 +219,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--tickers-file", type=Path, help="further symbols, one a line")
     parser.add_argument(
         "--base", action="store_true", help="train one base on all of them, under pretrained/"
+    )
+    parser.add_argument(
+        "--strategy",
+        choices=("none", "mirrored", "multi-worker"),
+        default="none",
+        help="of TensorFlow, to spread a base: over this machine's GPUs, or over the workers that "
+        "TF_CONFIG names (default none: one device)",
     )
     parser.add_argument("--epochs", type=int, help="at most so many epochs (default STOCK_EPOCHS)")
     parser.add_argument("--batch-size", type=int, help="rows per step (default STOCK_BATCH_SIZE)")
@@ -263,13 +270,16 @@ def _as_published(
         yield run_as_published(StockDataPipeline(ticker, settings).load(), recipe, settings)
 
 
-def _base(tickers: tuple[str, ...], recipe: Recipe, settings: Settings) -> str:
+def _base(tickers: tuple[str, ...], recipe: Recipe, settings: Settings, strategy: str) -> str:
     """Train a base on the tickers, put it among those that ship, and say what it is worth."""
     if not recipe.has_base:
         raise BadSettings(f"recipe {recipe.name} has no base; choose --recipe panel")
     panel = gather(tickers, settings, settings.as_of or date.max)
     folder = settings.pretrained_dir / str(panel.through)
-    card = train_base(panel, recipe, settings.seed, folder, shipped=True).card
+    base = BaseTrainer(recipe, settings.seed, strategy, shipped=True).spread(panel, folder)
+    if base is None:
+        return f"{folder}: this worker's part is done, the first worker writes the base"
+    card = base.card
     judges = f"{len(card.held_out)} other" if card.held_out else "the same"
     return (
         f"{folder}: {len(card.tickers)} tickers, {card.first_session} to {card.trained_through}\n"

@@ -73,8 +73,11 @@ MAY_IMPORT = {
     | {"config", "answers", "features", "served", "serving", "desk", "forecast_all"}
     | {"data_pipeline", "inference", "model_store"},
     "fitting": WORDS | {"features", "panel", "bands", "recipes", "model", "bases"},
+    "pretraining": WORDS
+    | {"config", "panel", "metrics", "bands", "recipes", "whole_files", "model"}
+    | {"data_pipeline", "inference"},
     "base_training": WORDS
-    | {"config", "panel", "metrics", "bands", "recipes", "versions", "model"}
+    | {"config", "panel", "bands", "recipes", "versions", "model", "pretraining"}
     | {"data_pipeline", "inference", "model_store", "bases", "fitting", "evaluation"},
     "referee": WORDS | {"features", "metrics"},
     "evaluation": WORDS
@@ -181,8 +184,8 @@ DOOR_OF = {
     "pandera": {"prices"},
     "mlflow": {"registry", "tracking"},
     "statsmodels": {"baseline_arima"},
-    "tensorflow": {"model"},
-    "keras": {"model"},
+    "tensorflow": {"model", "pretraining"},
+    "keras": {"model", "pretraining"},
     "tf2onnx": {"model"},
     "keras_tuner": {"tune"},
     "onnxruntime": {"inference"},

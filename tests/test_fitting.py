@@ -13,7 +13,7 @@ from fitting import LEAST_HELD, PRIOR_SPREAD, Lesson, Parts, earned_weight, fit,
 from generate_synthetic_data import generate_synthetic_stock_data
 from inference import Network, TrainedModel
 from model import DEGREES, HEADS, LSTMStockModel, correction_and_scale
-from panel import INPUTS, panel_inputs, stack, targets, training_windows
+from panel import INPUTS, panel_inputs, targets, training_windows
 from recipes import FIXED, RECIPES, find_recipe
 
 TINY = {"lstm_units_1": 4, "lstm_units_2": 4, "dense_units": 4, "unrollings": 10, "epochs": 2}
@@ -368,18 +368,7 @@ def test_origins_that_the_base_has_seen_earn_nothing(base):
         assert list(_unseen(lesson(seen), seen)) == list(expected)
 
 
-# Fitting to many, and the recipe
-
-
-def test_fitting_to_all_rows_ends_at_a_rate_of_zero_with_a_smaller_loss():
-    target = targets(INPUT, HORIZONS, len(BARS))
-    rows = stack([training_windows(INPUT, target, range(499), 10)])
-    network = LSTMStockModel(replace(RECIPE, learning_rate=0.01), seed=3)
-    heard = []
-    history = network.fit_all(rows.x, rows.y, 3, 2, lambda epoch, _: heard.append(epoch)).history
-    assert heard == [0, 1, 2]
-    assert history["loss"][-1] < history["loss"][0]
-    assert float(network.model.optimizer.learning_rate) == pytest.approx(0, abs=1e-9)
+# The recipe
 
 
 def test_the_panel_recipe_is_that_recipe_whatever_a_setting_says():
