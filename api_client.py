@@ -94,7 +94,7 @@ class ForecastClient:
         self._http.close()
 
     def tickers(self) -> list[str]:
-        """Tickers one can ask for, the configured ones first."""
+        """Every ticker one can ask for, the configured ones first."""
         return _read(self._get("/tickers"), TickersOut).tickers
 
     def forecast(self, ticker: str, steps: int, smoothing: bool) -> ForecastOut:
@@ -158,9 +158,9 @@ class ForecastClient:
         response = self._get(f"/runs/{quote(ticker, safe='')}/{quote(run_id, safe='')}/history")
         return _read(_tracked(response), RunHistoryOut)
 
-    def info(self) -> InfoOut:
-        """Settings in use, tickers with their data, what answers, versions."""
-        return _read(self._get("/info"), InfoOut)
+    def info(self, limit: int = 100, offset: int = 0) -> InfoOut:
+        """Settings in use, a page of the tickers with their data, what answers, versions."""
+        return _read(self._get(f"/info?{_given(limit=limit, offset=offset)}"), InfoOut)
 
     def drift(self, ticker: str) -> DriftOut:
         """The latest drift check of a ticker.
@@ -173,9 +173,9 @@ class ForecastClient:
             raise NoDriftCheck(ticker)
         return _read(response, DriftOut)
 
-    def drifts(self) -> DriftsOut:
-        """The newest check of every ticker, alarms first."""
-        return _read(self._get("/drift"), DriftsOut)
+    def drifts(self, limit: int = 100, offset: int = 0) -> DriftsOut:
+        """The newest check of every ticker, alarms first, a page of them."""
+        return _read(self._get(f"/drift?{_given(limit=limit, offset=offset)}"), DriftsOut)
 
     def drift_history(self, ticker: str, limit: int = 30) -> DriftHistoryOut:
         """Past checks of a ticker, the newest first."""

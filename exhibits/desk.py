@@ -41,6 +41,7 @@ from schemas import (
     RunsOut,
     ScoresOut,
     Setting,
+    part_of,
 )
 
 # What is learnt and served. A name that is not here is a place, an address or a secret.
@@ -148,13 +149,16 @@ class Pages:
             self._refuse_strangers(ticker)
         return found
 
-    def drifts(self) -> DriftsOut:
-        """The newest check of every ticker, alarms first."""
+    def drifts(self, limit: int, offset: int) -> DriftsOut:
+        """The newest check of every ticker, alarms first, a page of them."""
         found = {ticker: self._log.latest_verdict(ticker) for ticker in self._inventory.tickers()}
-        checks = [DriftOut.of(verdict) for verdict in found.values() if verdict]
+        made = sorted((one for one in found.values() if one), key=lambda one: not one.alarm)
+        part, more = part_of(made, limit, offset)
         return DriftsOut(
-            checks=sorted(checks, key=lambda check: not check.alarm),
+            checks=[DriftOut.of(verdict) for verdict in part],
             unchecked=[ticker for ticker, verdict in found.items() if verdict is None],
+            total=len(made),
+            next_offset=more,
         )
 
     def drift_history(self, ticker: str, limit: int) -> DriftHistoryOut:
@@ -179,10 +183,12 @@ class Pages:
         said = f"the monitor makes it when it is next awake; /drift/{ticker} shows it then"
         return CheckAskedOut(ticker=ticker, request=self._log.ask_check(ticker), detail=said)
 
-    def reports(self) -> ReportsOut:
-        """The pages that the newest checks left."""
+    def reports(self, limit: int, offset: int) -> ReportsOut:
+        """The pages that the newest checks left, some of them."""
         newest = [self._log.latest_verdict(ticker) for ticker in self._inventory.tickers()]
-        return ReportsOut(reports=self._reports.listed(one for one in newest if one))
+        listed = self._reports.listed(one for one in newest if one)
+        part, more = part_of(listed, limit, offset)
+        return ReportsOut(reports=part, total=len(listed), next_offset=more)
 
     def report(self, name: str) -> bytes:
         """One of them, as HTML.
@@ -192,16 +198,20 @@ class Pages:
         """
         return self._reports.read(name)
 
-    def info(self, name: str, version: str, disclaimer: str) -> InfoOut:
+    def info(self, name: str, version: str, disclaimer: str, *, limit: int, offset: int) -> InfoOut:
         """Settings in use without places and secrets, what there is by ticker, what answers."""
+        tickers = self._inventory.tickers()
+        part, more = part_of(tickers, limit, offset)
         return InfoOut(
             name=name,
             version=version,
             disclaimer=disclaimer,
             mlflow_url=self.settings.mlflow_url,
             settings={name: self._setting(name) for name in SHOWN},
-            tickers=[self._inventory.of(ticker) for ticker in self._inventory.tickers()],
+            tickers=[self._inventory.of(ticker) for ticker in part],
             services=self._states.now(),
+            total=len(tickers),
+            next_offset=more,
         )
 
     def close(self) -> None:

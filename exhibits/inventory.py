@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
-from calendars import listing_of
+from calendars import listing_of, sessions_between
 from config import Settings
 from contracts import BadBundle, ForecastingError
-from data_pipeline import StockDataPipeline, mark_of
+from data_pipeline import StockDataPipeline, described, mark_of, today
 from model_store import ModelStore
 from schemas import TickerInfoOut
 
@@ -52,12 +53,21 @@ class Inventory:
 
     def _of_prices(self, ticker: str) -> dict[str, object]:
         names = ("first_session", "last_session", "source", "adjustment")
+        found = described(ticker, self._settings)  # a sidecar; bars take fifty times as long
         try:
-            found = StockDataPipeline(ticker, self._settings).read().provenance
+            if found is None:
+                found = StockDataPipeline(ticker, self._settings).read().provenance
         except ForecastingError:
             return {**dict.fromkeys(names), "sessions": 0, "stale": True, "sessions_behind": 0}
-        facts = {name: getattr(found, name) for name in (*names, "stale", "sessions_behind")}
-        return {**facts, "sessions": found.rows}
+        since, ended = found.last_session + timedelta(days=1), today(ticker, self._settings)
+        behind = len(sessions_between(ticker, since, ended))
+        facts = {name: getattr(found, name) for name in names}
+        return {
+            **facts,
+            "sessions": found.rows,
+            "stale": found.last_session < ended,
+            "sessions_behind": behind,
+        }
 
     def _of_model(self, ticker: str) -> dict[str, object]:
         names = ("version", "recipe", "trained_at", "trained_through")

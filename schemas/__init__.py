@@ -14,6 +14,8 @@ from schemas.checks import (
 from schemas.common import (
     COLD_HELP,
     MAX_BATCH,
+    MAX_OFFSET,
+    MAX_PAGE,
     MAX_STEPS,
     MODE_HELP,
     STEPS_HELP,
@@ -22,6 +24,7 @@ from schemas.common import (
     Price,
     Score,
     Ticker,
+    part_of,
 )
 from schemas.forecasts import (
     EXAMPLE,
@@ -101,6 +104,8 @@ __all__ = [
     "LEAST_RETURNS",
     "MAX_BARS",
     "MAX_BATCH",
+    "MAX_OFFSET",
+    "MAX_PAGE",
     "MAX_RUNS",
     "MAX_STEPS",
     "MODE_HELP",
@@ -139,4 +144,5 @@ __all__ = [
     "TickerList",
     "TickersOut",
     "WarningOut",
+    "part_of",
 ]

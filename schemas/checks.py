@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
-from schemas.common import Out
+from schemas.common import NEXT_HELP, TOTAL_HELP, Out
 from schemas.watching import DRIFT_EXAMPLE, DriftOut
 
 # a file name, never a path: a symbol, what it is about, `.html`
@@ -15,14 +15,23 @@ REPORT_PATTERN = r"^\^?[A-Za-z0-9.=\-]{1,30}_[a-z0-9_]{1,60}\.html$"
 
 
 class DriftsOut(Out):
-    """The newest check of every ticker."""
+    """The newest check of every ticker, a page at a time."""
 
     model_config = ConfigDict(
-        json_schema_extra={"example": {"checks": [DRIFT_EXAMPLE], "unchecked": ["MSFT"]}}
+        json_schema_extra={
+            "example": {
+                "checks": [DRIFT_EXAMPLE],
+                "unchecked": ["MSFT"],
+                "total": 1,
+                "next_offset": None,
+            }
+        }
     )
 
     checks: list[DriftOut] = Field(description="Alarms first, then in the order of the tickers")
     unchecked: list[str] = Field(description="Tickers that no check has been made of yet")
+    total: int = Field(description=f"{TOTAL_HELP}: checks")
+    next_offset: int | None = Field(description=NEXT_HELP)
 
 
 class DriftHistoryOut(Out):
@@ -88,9 +97,13 @@ class ReportsOut(Out):
                         "current_rows": 60,
                         "bytes": 4012345,
                     }
-                ]
+                ],
+                "total": 1,
+                "next_offset": None,
             }
         }
     )
 
     reports: list[ReportOut]
+    total: int = Field(description=TOTAL_HELP)
+    next_offset: int | None = Field(description=NEXT_HELP)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import date
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -22,15 +23,27 @@ from contracts import (
 
 MAX_STEPS = 90
 MAX_BATCH = 100
+MAX_PAGE = 1000  # rows of a list in one answer
+MAX_OFFSET = 1_000_000
 STEPS_HELP = "Exchange sessions ahead; 30 unless configured otherwise"
 MODE_HELP = "`recursive`: each step is fed back to make the next; `direct`: every step at once"
+TOTAL_HELP = "How many there are in all"
+NEXT_HELP = "Give it as `offset` for what follows; null: no more"
 COLD_HELP = "The ticker has no model of its own yet; a base network of many tickers answers"
+Row = TypeVar("Row")
 Day = date  # for answers with a field of that name
 
 
 def _finite_or_none(value: object) -> object:
     """JSON has no NaN: a score that could not be computed is null."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def part_of(rows: Sequence[Row], limit: int | None, offset: int) -> tuple[list[Row], int | None]:
+    """At most `limit` rows from `offset` on (None: all of them), and the offset of what follows."""
+    part = list(rows[offset:] if limit is None else rows[offset : offset + limit])
+    end = offset + len(part)
+    return part, end if part and end < len(rows) else None
 
 
 def _absent(value: object) -> bool:

@@ -31,9 +31,12 @@ from contracts import (
 from schemas.common import (
     COLD_HELP,
     MAX_BATCH,
+    MAX_OFFSET,
     MAX_STEPS,
     MODE_HELP,
+    NEXT_HELP,
     STEPS_HELP,
+    TOTAL_HELP,
     Day,
     Out,
     Price,
@@ -297,8 +300,11 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+Whole = BeforeValidator(_whole)
+
+
 class BatchIn(BaseModel):
-    """Several tickers at once."""
+    """Several tickers at once, or every one there is, a page at a time."""
 
     model_config = ConfigDict(
         strict=True,
@@ -308,10 +314,14 @@ class BatchIn(BaseModel):
         },
     )
 
-    tickers: list[Ticker] = Field(
-        min_length=1, max_length=MAX_BATCH, json_schema_extra={"uniqueItems": True}
+    tickers: list[Ticker] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=MAX_BATCH,
+        json_schema_extra={"uniqueItems": True},
+        description="Every ticker that `/tickers` lists, in its order, where none is given",
     )
-    steps: Annotated[int | None, BeforeValidator(_whole)] = Field(
+    steps: Annotated[int | None, Whole] = Field(
         default=None,
         ge=1,
         le=MAX_STEPS,
@@ -321,21 +331,38 @@ class BatchIn(BaseModel):
     strict: bool = Field(
         default=False, description="A problem instead of a prediction that carries warnings"
     )
+    limit: Annotated[int, Whole] = Field(
+        default=MAX_BATCH, ge=1, le=MAX_BATCH, description="Tickers answered for at most"
+    )
+    offset: Annotated[int, Whole] = Field(
+        default=0, ge=0, le=MAX_OFFSET, description="Tickers passed over"
+    )
 
     @field_validator("tickers")
     @classmethod
-    def _unique(cls, value: list[str]) -> list[str]:
+    def _unique(cls, value: list[str] | None) -> list[str] | None:
+        if value is None:
+            return None
         if twice := sorted({ticker for ticker in value if value.count(ticker) > 1}):
             raise ValueError(f"every ticker once, please; given twice: {', '.join(twice)}")
         return value
 
 
 class BatchOut(Out):
-    """Every ticker asked for is in exactly one of the two."""
+    """Every ticker of the page is in exactly one of the two."""
 
     model_config = ConfigDict(
-        json_schema_extra={"example": {"predictions": {"AAPL": EXAMPLE}, "errors": {}}}
+        json_schema_extra={
+            "example": {
+                "predictions": {"AAPL": EXAMPLE},
+                "errors": {},
+                "total": 1,
+                "next_offset": None,
+            }
+        }
     )
 
     predictions: dict[str, ForecastOut]
     errors: dict[str, ProblemOut]
+    total: int = Field(description=f"{TOTAL_HELP}: tickers")
+    next_offset: int | None = Field(description=NEXT_HELP)

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import ConfigDict, Field
 
 from contracts import VERSION, Adjustment, Source
-from schemas.common import Out
+from schemas.common import NEXT_HELP, TOTAL_HELP, Out
 
 Setting = str | int | float | bool | None
 
@@ -76,6 +76,8 @@ class InfoOut(Out):
                         "checked_at": "2026-01-18T06:00:00Z",
                     }
                 },
+                "total": 1,
+                "next_offset": None,
             }
         }
     )
@@ -91,3 +93,5 @@ class InfoOut(Out):
     services: dict[str, ServiceStateOut] = Field(
         description="`mlflow`, `database`, and every source of prices"
     )
+    total: int = Field(description=f"{TOTAL_HELP}: tickers")
+    next_offset: int | None = Field(description=NEXT_HELP)

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import ConfigDict, Field
 
 from contracts import VERSION
-from schemas.common import Out
+from schemas.common import NEXT_HELP, TOTAL_HELP, Out
 
 
 class ServiceOut(Out):
@@ -57,8 +57,14 @@ class ReadyOut(Out):
 
 
 class TickersOut(Out):
-    """Tickers that are configured or have a model."""
+    """Tickers that are configured or have a model, all of them or a page."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"tickers": ["AAPL", "MSFT"]}})
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {"tickers": ["AAPL", "MSFT"], "total": 2, "next_offset": None}
+        }
+    )
 
     tickers: list[str]
+    total: int = Field(description=f"{TOTAL_HELP} that fit the search")
+    next_offset: int | None = Field(description=NEXT_HELP)

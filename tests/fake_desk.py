@@ -71,6 +71,7 @@ from schemas import (
     ScoresOut,
     ServiceStateOut,
     TickerInfoOut,
+    part_of,
 )
 from web.metrics import GaugeRow
 
@@ -354,6 +355,8 @@ def make_info(known: Sequence[str], data: Provenance = FILE) -> InfoOut:
             ),
             "database": ServiceStateOut(status="up", detail="answers", checked_at=checked),
         },
+        total=len(known),
+        next_offset=None,
     )
 
 
@@ -434,6 +437,7 @@ class FakePages:
     source: Provenance = FILE
     scored: bool = True
     tracked: bool = True
+    checked_tickers: int = 1  # of the known ones, from the first on
     asked_checks: list[str] = field(default_factory=list)
     closed: bool = False
 
@@ -480,9 +484,12 @@ class FakePages:
         self._look_up(ticker)
         return make_performance(ticker)
 
-    def drifts(self) -> DriftsOut:
-        checks = [DriftOut.of(make_drift(self.known[0]))]
-        return DriftsOut(checks=checks, unchecked=list(self.known[1:]))
+    def drifts(self, limit: int = 100, offset: int = 0) -> DriftsOut:
+        made = self.known[: self.checked_tickers]
+        part, more = part_of(made, limit, offset)
+        checks = [DriftOut.of(make_drift(ticker)) for ticker in part]
+        rest = list(self.known[self.checked_tickers :])
+        return DriftsOut(checks=checks, unchecked=rest, total=len(made), next_offset=more)
 
     def drift_history(self, ticker: str, limit: int) -> DriftHistoryOut:
         self._look_up(ticker)
@@ -494,7 +501,7 @@ class FakePages:
         self.asked_checks.append(ticker)
         return CheckAskedOut(ticker=ticker, request=12, detail="it waits for the monitor")
 
-    def reports(self) -> ReportsOut:
+    def reports(self, limit: int = 100, offset: int = 0) -> ReportsOut:
         verdict = make_drift(self.known[0])
         report = ReportOut(
             name=REPORT,
@@ -507,15 +514,18 @@ class FakePages:
             current_rows=verdict.current_rows,
             bytes=len(PAGE),
         )
-        return ReportsOut(reports=[report])
+        part, more = part_of([report], limit, offset)
+        return ReportsOut(reports=part, total=1, next_offset=more)
 
     def report(self, name: str) -> bytes:
         if name != REPORT:
             raise UnknownReport
         return PAGE
 
-    def info(self, name: str, version: str, disclaimer: str) -> InfoOut:
-        return make_info(self.known, self.source)
+    def info(self, name: str, version: str, disclaimer: str, *, limit: int, offset: int) -> InfoOut:
+        part, more = part_of(self.known, limit, offset)
+        told = make_info(part, self.source)
+        return told.model_copy(update={"total": len(self.known), "next_offset": more})
 
     def close(self) -> None:
         self.closed = True

@@ -152,14 +152,14 @@ ANSWERS = {
         PAGES.correlations(["AAPL", "MSFT"], 60),
         "/correlations?tickers=AAPL%2CMSFT&last=60",
     ),
-    "info": (make_info(("AAPL",)), "/info"),
+    "info": (make_info(("AAPL",)), "/info?limit=100&offset=0"),
     "runs": (
         make_runs(),
         "/runs/AAPL?recipe=panel&before=1700000000000&limit=5",
     ),
     "run_history": (PAGES.run_history("AAPL", RUN_ID), f"/runs/AAPL/{RUN_ID}/history"),
     "performance": (PerformanceOut.of(make_performance()), "/performance/AAPL"),
-    "drifts": (PAGES.drifts(), "/drift"),
+    "drifts": (PAGES.drifts(), "/drift?limit=100&offset=0"),
     "drift_history": (PAGES.drift_history("AAPL", 2), "/drift/AAPL/history?limit=2"),
     "ask_check": (PAGES.ask_check("AAPL"), "/drift/AAPL"),
     "reports": (PAGES.reports(), "/reports"),
@@ -202,7 +202,7 @@ def test_a_key_goes_with_every_request_and_none_goes_without():
 
     def answer(request: httpx.Request) -> httpx.Response:
         shown.append(request.headers.get("authorization"))
-        return httpx.Response(200, json={"tickers": []})
+        return httpx.Response(200, json={"tickers": [], "total": 0, "next_offset": None})
 
     for key in ("secret", ""):
         ForecastClient(BASE, httpx.MockTransport(answer), key).tickers()
@@ -229,7 +229,8 @@ def test_a_report_that_is_gone_is_its_own_error():
 
 
 def test_tickers_keep_their_order():
-    client = client_for(httpx.Response(200, json={"tickers": ["MSFT", "AAPL"]}))
+    told = {"tickers": ["MSFT", "AAPL"], "total": 2, "next_offset": None}
+    client = client_for(httpx.Response(200, json=told))
     assert client.tickers() == ["MSFT", "AAPL"]
 
 
@@ -311,7 +312,7 @@ def test_a_closed_port_is_said_plainly_on_a_real_wire():
 def test_a_slash_at_the_end_of_the_address_does_no_harm():
     def answer(request: httpx.Request) -> httpx.Response:
         assert str(request.url) == f"{BASE}/tickers"
-        return httpx.Response(200, json={"tickers": []})
+        return httpx.Response(200, json={"tickers": [], "total": 0, "next_offset": None})
 
     assert ForecastClient(f"{BASE}/", httpx.MockTransport(answer)).tickers() == []
 
@@ -322,7 +323,7 @@ def test_a_key_is_shown_with_every_request_where_there_is_one(key, shown):
 
     def answer(request):
         seen.append(request.headers.get("authorization"))
-        return httpx.Response(200, json={"tickers": []})
+        return httpx.Response(200, json={"tickers": [], "total": 0, "next_offset": None})
 
     with ForecastClient(BASE, httpx.MockTransport(answer), key=key) as client:
         client.tickers()

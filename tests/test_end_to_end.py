@@ -248,7 +248,7 @@ def test_a_wrong_request_is_explained(api, trained_project, path, status, kind):
 
 
 def test_the_api_lists_the_ticker_and_is_ready(api):
-    assert get(f"{api}/tickers") == {"tickers": ["AAPL"]}
+    assert get(f"{api}/tickers") == {"tickers": ["AAPL"], "total": 1, "next_offset": None}
     assert get(f"{api}/health")["status"] == "healthy"
     get(f"{api}/ready")  # 200, or this raises
 

@@ -20,6 +20,7 @@ from config import Settings
 from contracts import LogUnavailable, NoChampion, NotEnoughHistory, SourceUnavailable, UnknownTicker
 from data_pipeline import StockDataPipeline
 from exhibits import Pages
+from exhibits import inventory as inventory_module
 from exhibits.history import correlations, last_bars, side_by_side
 from exhibits.inventory import Inventory
 from exhibits.state import FRESH_SECONDS, ServiceStates
@@ -299,7 +300,7 @@ def test_configured_without_prices_is_said(real_pages):
 
 
 def test_what_is_in_use_names_no_place_and_no_secret(real_pages, trained_project):
-    answer = real_pages.info("name", "1", "disclaimer")
+    answer = real_pages.info("name", "1", "disclaimer", limit=100, offset=0)
     text = answer.model_dump_json()
     assert str(trained_project.folder) not in text
     assert not {"data_dir", "database_url", "alphavantage_api_key"} & set(answer.settings)
@@ -307,7 +308,7 @@ def test_what_is_in_use_names_no_place_and_no_secret(real_pages, trained_project
 
 
 def test_what_there_is_by_ticker(real_pages):
-    apple, microsoft = real_pages.info("name", "1", "disclaimer").tickers
+    apple, microsoft = real_pages.info("name", "1", "disclaimer", limit=100, offset=0).tickers
     assert (apple.ticker, apple.version, apple.recipe) == ("AAPL", "1", "mlops_64_64_32")
     assert (apple.last_session, apple.source) == (date(2025, 12, 31), "file")
     assert (microsoft.last_session, microsoft.version, microsoft.sessions) == (None, None, 0)
@@ -318,8 +319,11 @@ def test_what_there_is_is_told_again_until_a_file_changes(settings, trained_proj
     shutil.copytree(trained_project.folder / "models", settings.models_dir)
     store = ModelStore(settings.models_dir)
     inventory, reads = Inventory(settings, store), []
-    whole = StockDataPipeline.read
-    monkeypatch.setattr(StockDataPipeline, "read", lambda self: reads.append(1) or whole(self))
+    whole = inventory_module.described
+    monkeypatch.setattr(
+        inventory_module, "described", lambda *asked: reads.append(1) or whole(*asked)
+    )
+    monkeypatch.setattr(StockDataPipeline, "read", None)  # nor are the bars
     assert inventory.of("AAPL") is inventory.of("AAPL")
     assert len(reads) == 1
     store.publish("AAPL", store.champion("AAPL").path, "99")
@@ -351,7 +355,7 @@ def test_a_service_that_is_away_is_down_without_its_address():
 
 
 def test_a_database_and_the_sources_of_prices_are_looked_at(real_pages):
-    found = real_pages.info("name", "1", "disclaimer").services
+    found = real_pages.info("name", "1", "disclaimer", limit=100, offset=0).services
     assert {name: one.status for name, one in found.items() if name != "mlflow"} == {
         "database": "up",
         "yfinance": "up",
@@ -364,6 +368,6 @@ def test_a_source_that_failed_is_left_alone_and_said_so(tmp_path, settings):
     state = {"failures": 2, "until": time.time() + 600, "reason": "429 at /srv/x"}
     breaker.write_text(json.dumps(state))
     pages = Pages(settings)
-    found = pages.info("n", "1", "d").services["yfinance"]
+    found = pages.info("n", "1", "d", limit=100, offset=0).services["yfinance"]
     pages.close()
     assert (found.status, found.detail) == ("down", "source unavailable")

@@ -60,7 +60,7 @@ def test_every_ticker_has_its_newest_check_or_none(log, pages):
         verdict = make_drift("MSFT")
         log.record_verdict(replace(verdict, checked_at=verdict.checked_at + timedelta(hours=hours)))
     log.record_verdict(replace(make_drift("AAPL"), alarm=False))
-    found = pages.drifts()
+    found = pages.drifts(100, 0)
     assert [(check.ticker, check.alarm) for check in found.checks] == [
         ("MSFT", True),
         ("AAPL", False),
@@ -139,7 +139,7 @@ def test_live_errors_stand_beside_the_last_closes(client):
 
 def test_a_report_is_listed_with_the_samples_it_compares(log, pages):
     log.record_verdict(make_drift())
-    (report,) = pages.reports().reports
+    (report,) = pages.reports(100, 0).reports
     assert (report.name, report.reference_rows, report.current_rows) == (REPORT, 1068, 60)
     assert (report.bytes, report.url) == (len(PAGE), f"/reports/{REPORT}")
     assert pages.report(REPORT) == PAGE
@@ -148,7 +148,7 @@ def test_a_report_is_listed_with_the_samples_it_compares(log, pages):
 def test_a_report_that_is_gone_is_not_listed(log, pages, settings):
     log.record_verdict(make_drift())
     (settings.reports_dir / REPORT).unlink()
-    assert pages.reports().reports == []
+    assert pages.reports(100, 0).reports == []
     with pytest.raises(UnknownReport):
         pages.report(REPORT)
 

@@ -11,6 +11,7 @@ import streamlit as st
 from charts.watching import strain_chart
 from schemas import DriftOut
 from views.look import PLOT, palette
+from views.paging import ROWS, offset_of, show_pager
 from views.service import (
     ask_check,
     connect,
@@ -27,6 +28,7 @@ from wording import long_date, ratio, when
 YES = {True: "yes", False: "no"}
 DRAW = {"none": st.success, "watch": st.info, "alarm": st.warning, "critical": st.error}
 SEVERITIES = {"none": "no drift", "watch": "watch", "alarm": "ALARM", "critical": "CRITICAL"}
+PAGE = "drift-page"
 number = st.column_config.NumberColumn
 
 
@@ -182,9 +184,12 @@ def row_of(check: DriftOut) -> dict[str, Any]:
 
 def show_all(wish: Wish) -> None:
     """The newest check of every ticker."""
-    found = load_drifts(wish.api_url)
+    found = load_drifts(wish.api_url, ROWS, offset_of(PAGE))
     st.subheader("Every ticker")
     if found.checks:
         st.dataframe([row_of(check) for check in found.checks], hide_index=True, placeholder="–")
+    show_pager(PAGE, len(found.checks), found.total)
     if found.unchecked:
-        st.caption(f"Not checked yet: {', '.join(found.unchecked)}.")
+        named, more = found.unchecked[:ROWS], len(found.unchecked) - ROWS
+        rest = f" and {more:,} more" if more > 0 else ""
+        st.caption(f"Not checked yet: {', '.join(named)}{rest}.")

@@ -6,11 +6,13 @@ import streamlit as st
 
 from schemas import InfoOut, ServiceStateOut, TickerInfoOut
 from views.look import Figure, key_figures
+from views.paging import ROWS, offset_of, show_pager
 from views.service import load_info, load_ready
 from views.trouble import panel, plain
 from views.wish import Wish
 from wording import SOURCES, when
 
+PAGE = "info-page"
 PARTS = {
     "API": "answers forecasts, probabilities and everything on this page; needs no MLflow",
     "Dashboard": "this page; asks the API and computes nothing",
@@ -24,7 +26,7 @@ def show(wish: Wish) -> None:
     """The tab, top to bottom; each part stands without the others."""
     st.header("What runs here")
     with panel("info"):
-        info = load_info(wish.api_url)
+        info = load_info(wish.api_url, ROWS, offset_of(PAGE))
         show_services(info)
         show_tickers(info)
         show_settings(info, wish)
@@ -32,7 +34,8 @@ def show(wish: Wish) -> None:
         show_readiness(load_ready(wish.api_url))
     show_parts()
     with panel("disclaimer"):
-        st.warning(load_info(wish.api_url).disclaimer, icon=":material/gavel:")
+        info = load_info(wish.api_url, ROWS, offset_of(PAGE))
+        st.warning(info.disclaimer, icon=":material/gavel:")
 
 
 def show_services(info: InfoOut) -> None:
@@ -56,6 +59,7 @@ def show_tickers(info: InfoOut) -> None:
     """Which prices there are for whom, and which model."""
     st.subheader("Tickers and their data")
     st.dataframe([row_of(ticker) for ticker in info.tickers], hide_index=True, placeholder="–")
+    show_pager(PAGE, len(info.tickers), info.total)
     st.caption("Sessions behind: exchange sessions that have ended since the last stored bar.")
 
 

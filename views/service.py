@@ -92,9 +92,9 @@ def load_run_history(base_url: str, ticker: str, run_id: str) -> RunHistoryOut:
 
 
 @st.cache_data(ttl=FRESH, show_spinner=False)
-def load_info(base_url: str) -> InfoOut:
-    """Settings in use, tickers with their data, what answers."""
-    return connect(base_url).info()
+def load_info(base_url: str, limit: int, offset: int) -> InfoOut:
+    """Settings in use, a page of the tickers with their data, what answers."""
+    return connect(base_url).info(limit, offset)
 
 
 @st.cache_data(ttl=FRESH, show_spinner=False)
@@ -116,9 +116,9 @@ def load_drift_history(base_url: str, ticker: str) -> DriftHistoryOut:
 
 
 @st.cache_data(ttl=FRESH, show_spinner=False)
-def load_drifts(base_url: str) -> DriftsOut:
-    """The newest drift check of every ticker."""
-    return connect(base_url).drifts()
+def load_drifts(base_url: str, limit: int, offset: int) -> DriftsOut:
+    """The newest drift check of every ticker, a page of them."""
+    return connect(base_url).drifts(limit, offset)
 
 
 @st.cache_data(ttl=FRESH, show_spinner="Fetching the report", max_entries=8)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
 from contracts import VERSION
-from schemas import HealthOut, ModelOut, ReadyOut, ServiceOut, TickersOut
-from web.dependencies import DeskDep, TickerPath
+from schemas import MAX_PAGE, HealthOut, ModelOut, ReadyOut, ServiceOut, TickersOut, part_of
+from web.dependencies import DeskDep, OffsetQuery, TickerPath
 from web.keys import may_operate
 from web.problems import may_answer, problem, problem_of, respond
 
@@ -15,6 +17,11 @@ NAME = "Stock forecasting"
 DISCLAIMER = "A research tool, not investment advice."
 
 router = APIRouter(tags=["service"])
+
+SearchQuery = Annotated[
+    str, Query(max_length=32, description="Only symbols with this in them, in any case")
+]
+PageOrAllQuery = Annotated[int | None, Query(ge=1, le=MAX_PAGE, description="Tickers at most")]
 
 
 @router.get("/", summary="What this service is", responses=may_answer())
@@ -58,10 +65,18 @@ def ready(desk: DeskDep) -> Response | ReadyOut:
     return ReadyOut(tickers=reasons, refused=refused)
 
 
-@router.get("/tickers", summary="Tickers one can ask for", responses=may_answer(503))
-def tickers(desk: DeskDep) -> TickersOut:
-    """The configured ones first, then any other that has a model."""
-    return TickersOut(tickers=list(desk.tickers()))
+@router.get("/tickers", summary="Tickers one can ask for", responses=may_answer(422, 503))
+def tickers(
+    desk: DeskDep,
+    search: SearchQuery = "",
+    limit: PageOrAllQuery = None,
+    offset: OffsetQuery = 0,
+) -> TickersOut:
+    """The configured ones first, then any other that has a model; all of them without `limit`."""
+    known, wanted = desk.tickers(), search.strip().upper()
+    found = [ticker for ticker in known if wanted in ticker]
+    part, more = part_of(found, limit, offset)
+    return TickersOut(tickers=part, total=len(found), next_offset=more)
 
 
 @router.get(

@@ -11,7 +11,7 @@ from fastapi.responses import Response
 from fastapi.routing import APIRoute
 
 from contracts import Answer, Forecast, ForecastingError, Probability, Refused
-from schemas import BatchIn, BatchOut, ForecastOut, ProbabilityIn, ProbabilityOut
+from schemas import BatchIn, BatchOut, ForecastOut, ProbabilityIn, ProbabilityOut, part_of
 from web.dependencies import (
     Desk,
     PartsDep,
@@ -90,7 +90,10 @@ router.include_router(remembering)
     responses=may_answer(400, 422, 503),
 )
 async def predict_batch(request: Request, body: BatchIn, parts: PartsDep) -> Response:
-    """Forecasts of 1 to 100 tickers; one that fails has its problem and does not stop the rest."""
+    """Forecasts of 1 to 100 tickers; one that fails has its problem and does not stop the rest.
+
+    Without `tickers`, of every one there is, `limit` at a time from `offset` on.
+    """
     steps = body.steps or parts.default_steps
     request_id: str = getattr(request.state, "request_id", "")
     make = partial(_batch, parts.desk, body, steps, request_id)
@@ -141,10 +144,12 @@ def _check(said: Forecast | Probability, strict: bool) -> None:
 
 def _batch(desk: Desk, body: BatchIn, steps: int, request_id: str) -> bytes:
     """`BatchOut` made of the bytes that each answer has already."""
-    found = desk.answers(body.tickers, steps, body.smoothing, request_id)
+    asked = desk.tickers() if body.tickers is None else body.tickers
+    page, more = part_of(asked, body.limit, body.offset)
+    found = desk.answers(page, steps, body.smoothing, request_id)
     predictions: list[bytes] = []
     errors: list[bytes] = []
-    for ticker in body.tickers:
+    for ticker in page:
         said, name = found[ticker], f'"{ticker}":'.encode()  # a symbol needs no escape
         try:
             if isinstance(said, ForecastingError):
@@ -153,4 +158,6 @@ def _batch(desk: Desk, body: BatchIn, steps: int, request_id: str) -> bytes:
             predictions.append(name + said.body)
         except ForecastingError as error:
             errors.append(name + problem_of(error).model_dump_json().encode())
-    return b'{"predictions":{%b},"errors":{%b}}' % (b",".join(predictions), b",".join(errors))
+    both = (b",".join(predictions), b",".join(errors))
+    counts = f'"total":{len(asked)},"next_offset":{"null" if more is None else more}'.encode()
+    return b'{"predictions":{%b},"errors":{%b},%b}' % (*both, counts)

@@ -26,7 +26,15 @@ from schemas import (
     TickerList,
 )
 from web.about import DISCLAIMER, NAME
-from web.dependencies import Desk, Pages, PagesDep, PartsDep, TickerPath
+from web.dependencies import (
+    Desk,
+    OffsetQuery,
+    PageQuery,
+    Pages,
+    PagesDep,
+    PartsDep,
+    TickerPath,
+)
 from web.problems import may_answer, problem_of
 
 router = APIRouter(tags=["pages"])
@@ -136,7 +144,7 @@ def run_history(ticker: TickerPath, run_id: RunPath, pages: PagesDep) -> RunHist
     return pages.run_history(ticker, run_id)
 
 
-@router.get("/info", summary="What is in use", responses=may_answer(503))
-def info(pages: PagesDep) -> InfoOut:
+@router.get("/info", summary="What is in use", responses=may_answer(422, 503))
+def info(pages: PagesDep, limit: PageQuery = 100, offset: OffsetQuery = 0) -> InfoOut:
     """Settings without secrets and places, tickers with their data, what answers, versions."""
-    return pages.info(NAME, VERSION, DISCLAIMER)
+    return pages.info(NAME, VERSION, DISCLAIMER, limit=limit, offset=offset)

@@ -15,7 +15,7 @@ from schemas import (
     PerformanceOut,
     ReportsOut,
 )
-from web.dependencies import DeskDep, PagesDep, TickerPath
+from web.dependencies import DeskDep, OffsetQuery, PageQuery, PagesDep, TickerPath
 from web.keys import OperatorDep
 from web.problems import may_answer
 
@@ -43,10 +43,12 @@ def performance(ticker: TickerPath, pages: PagesDep) -> PerformanceOut:
     return PerformanceOut.of(pages.performance(ticker))
 
 
-@router.get("/drift", summary="The latest drift check of every ticker", responses=may_answer(503))
-def drifts(pages: PagesDep) -> DriftsOut:
+@router.get(
+    "/drift", summary="The latest drift check of every ticker", responses=may_answer(422, 503)
+)
+def drifts(pages: PagesDep, limit: PageQuery = 100, offset: OffsetQuery = 0) -> DriftsOut:
     """What the monitor wrote last; nothing is checked by asking."""
-    return pages.drifts()
+    return pages.drifts(limit, offset)
 
 
 @router.get(
@@ -85,10 +87,10 @@ def ask_check(
     return asked
 
 
-@router.get("/reports", summary="Drift reports there are", responses=may_answer(503))
-def reports(pages: PagesDep) -> ReportsOut:
+@router.get("/reports", summary="Drift reports there are", responses=may_answer(422, 503))
+def reports(pages: PagesDep, limit: PageQuery = 100, offset: OffsetQuery = 0) -> ReportsOut:
     """The pages of the newest checks, with the sizes of the samples they compare."""
-    return pages.reports()
+    return pages.reports(limit, offset)
 
 
 @router.get(
