@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-from contracts import EngineUnavailable
 from engines.tasks import Engine, EngineChoice
 
 
@@ -43,7 +42,9 @@ def open_engine(choice: EngineChoice) -> Engine:
         EngineUnavailable: Ray is not installed, or no cluster answers at the address.
     """
     if choice.name == "ray":
-        raise EngineUnavailable("--engine ray is not part of this version; use --engine local")
+        from engines.on_ray import open_ray
+
+        return open_ray(choice)
     from engines.local import InProcess, LocalEngine, processors
 
     workers = choice.workers or processors()

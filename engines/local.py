@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import pickle
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -18,11 +19,22 @@ from types import TracebackType
 from typing import Any, Self
 
 import loky
+from loky.process_executor import ShutdownExecutorError
 
 from engines.tasks import AHEAD, ATTEMPTS, Done, P, T, check_importable
-from engines.worker import QUIET, begin, done_of, environment, perform, put_in_place
+from engines.worker import (
+    QUIET,
+    attempted,
+    begin,
+    done_of,
+    environment,
+    given_up,
+    put_in_place,
+)
 
 log = logging.getLogger(__name__)
+
+_Task = tuple[str, bytes]  # key, and key and payload pickled
 
 
 def processors() -> int:
@@ -43,8 +55,10 @@ class InProcess:
     def map(self, work: Callable[[str, P], T], tasks: Iterable[tuple[str, P]]) -> Iterator[Done[T]]:
         """As Engine.map; the next task is run when the next outcome is asked for."""
         check_importable(work)
-        for key, payload in tasks:
-            yield done_of(key, perform(work, key, payload), attempts=1)
+        told = pickle.dumps(work)
+        for key, payload in tasks:  # pickled here too: no task can change what the next one gets
+            outcome = attempted(told, {}, pickle.dumps((key, payload)))
+            yield done_of(key, pickle.loads(outcome), attempts=1)
 
     def close(self) -> None:
         """Give the environment back."""
@@ -74,10 +88,11 @@ class LocalEngine:
     def map(self, work: Callable[[str, P], T], tasks: Iterable[tuple[str, P]]) -> Iterator[Done[T]]:
         """As Engine.map; processes start with the first tasks, and stay for the next call."""
         check_importable(work)
-        ready: queue.SimpleQueue[tuple[str, P] | None] = queue.SimpleQueue()
-        results: queue.SimpleQueue[Done[T]] = queue.SimpleQueue()
+        ready: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
+        results: queue.SimpleQueue[Done[T] | Exception] = queue.SimpleQueue()
+        told = pickle.dumps(work)
         for slot in self._slots:
-            threading.Thread(target=slot.serve, args=(work, ready, results), daemon=True).start()
+            threading.Thread(target=slot.serve, args=(told, ready, results), daemon=True).start()
         try:
             yield from _through(tasks, self.workers * AHEAD, ready, results)
         finally:
@@ -104,19 +119,21 @@ class LocalEngine:
 def _through(
     tasks: Iterable[tuple[str, P]],
     ahead: int,
-    ready: queue.SimpleQueue[tuple[str, P] | None],
-    results: queue.SimpleQueue[Done[T]],
+    ready: queue.SimpleQueue[_Task | None],
+    results: queue.SimpleQueue[Done[T] | Exception],
 ) -> Iterator[Done[T]]:
     """Keep `ahead` tasks on their way until all are done; the caller's thread takes them."""
     waiting, under_way = iter(tasks), 0
     while True:
-        for task in itertools.islice(waiting, ahead - under_way):
-            ready.put(task)
+        for key, payload in itertools.islice(waiting, ahead - under_way):
+            ready.put((key, pickle.dumps((key, payload))))
             under_way += 1
         if not under_way:
             return
-        yield results.get()
+        if isinstance(done := results.get(), Exception):
+            raise done
         under_way -= 1
+        yield done
 
 
 class _Slot:
@@ -128,31 +145,31 @@ class _Slot:
 
     def serve(
         self,
-        work: Callable[[str, P], T],
-        ready: queue.SimpleQueue[tuple[str, P] | None],
-        results: queue.SimpleQueue[Done[T]],
+        work: bytes,
+        ready: queue.SimpleQueue[_Task | None],
+        results: queue.SimpleQueue[Done[Any] | Exception],
     ) -> None:
         """Run what is ready until None comes or the engine is closed."""
         while (task := ready.get()) is not None and not self._ended:
-            done = self._run(work, *task)
-            if done is not None:
-                results.put(done)
+            try:
+                if (done := self._run(work, *task)) is not None:
+                    results.put(done)
+            except Exception as error:  # no process can be started, say: the caller must know
+                results.put(error)
 
-    def _run(self, work: Callable[[str, P], T], key: str, payload: P) -> Done[T] | None:
+    def _run(self, work: bytes, key: str, task: bytes) -> Done[Any] | None:
+        """What came of the task; None once the engine is closed."""
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                outcome = self._process().submit(perform, work, key, payload).result()
-            except BrokenProcessPool as broken:
+                told = self._process().submit(attempted, work, {}, task).result()
+            except (BrokenProcessPool, ShutdownExecutorError) as broken:
+                if self._ended:
+                    return None
                 self._forget()
                 log.warning("worker_died key=%s attempt=%d reason=%s", key, attempt, _first(broken))
-            except Exception as error:  # what cannot be pickled, going or coming
-                return None if self._ended else _unexpected(key, error, attempt)
             else:
-                return done_of(key, outcome, attempt)
-            if self._ended:
-                return None
-        text = f"its worker died {ATTEMPTS} times; out of memory, perhaps: try fewer --workers"
-        return Done(key=key, value=None, error=text, seconds=0.0, attempts=ATTEMPTS)
+                return done_of(key, pickle.loads(told), attempt)
+        return given_up(key)
 
     def _process(self) -> Any:
         if self._executor is None:
@@ -171,12 +188,6 @@ class _Slot:
         self._ended = True
         if self._executor is not None:
             self._executor.shutdown(wait=True, kill_workers=True)
-
-
-def _unexpected(key: str, error: Exception, attempts: int) -> Done[Any]:
-    text = f"unexpected {type(error).__name__}: {error}"
-    log.error("task_failed key=%s reason=%s", key, text)
-    return Done(key=key, value=None, error=text, seconds=0.0, attempts=attempts)
 
 
 def _first(error: BaseException) -> str:

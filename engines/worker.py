@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
 import signal
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic
 
 from threadpoolctl import threadpool_limits
 
 from contracts import ForecastingError
-from engines.tasks import Done, P, T
+from engines.tasks import ATTEMPTS, Done, P, T
 
 log = logging.getLogger(__name__)
 
@@ -42,15 +43,15 @@ HEARD = 100  # warnings of one task that are passed on
 PARENT_SECONDS = 1.0  # between two looks whether the driver is still there
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome(Generic[T]):
     """One attempt as it travels from a worker to the driver."""
 
-    value: T | None
-    error: str | None
-    trace: str  # of an exception nobody expected
-    seconds: float
-    heard: tuple[logging.LogRecord, ...]  # warnings, for the driver's log
+    value: T | None = None
+    error: str | None = None
+    trace: str = ""  # of an exception nobody expected
+    seconds: float = 0.0
+    heard: tuple[logging.LogRecord, ...] = ()  # warnings, for the driver's log
 
 
 def environment() -> dict[str, str]:
@@ -58,22 +59,45 @@ def environment() -> dict[str, str]:
     return {**{name: os.environ.get(name, said) for name, said in SHARED.items()}, **ONE_THREAD}
 
 
+def attempted(work: bytes, variables: Mapping[str, str], task: bytes) -> bytes:
+    """Run one task in a worker; its Outcome, pickled as everything is that comes in.
+
+    Bytes both ways, since an engine that looks after arrays itself gives them read-only.
+
+    Args:
+        work: the function.
+        variables: of the environment, before the function's libraries are loaded.
+        task: key and payload.
+    """
+    os.environ.update(variables)
+    try:
+        key, payload = pickle.loads(task)
+        return pickle.dumps(perform(pickle.loads(work), key, payload))
+    except Exception as surprise:  # of pickling: no such module here, a value that cannot travel
+        return pickle.dumps(_surprised(surprise))
+
+
 def perform(work: Callable[[str, P], T], key: str, payload: P) -> Outcome[T]:
     """Run one task on one thread; no exception leaves it."""
     begun = time.perf_counter()
-    value, error, trace = None, None, ""
     with _listening() as heard:
+        outcome: Outcome[T]
         try:
             with threadpool_limits(1):
                 value = work(key, payload)
             if value is None:
                 raise TypeError("a task must give something other than None")
+            outcome = Outcome(value=value)
         except ForecastingError as explained:
-            error = str(explained)
+            outcome = Outcome(error=str(explained))
         except Exception as surprise:
-            error = f"unexpected {type(surprise).__name__}: {surprise}"
-            trace = traceback.format_exc()
-    return Outcome(value, error, trace, time.perf_counter() - begun, tuple(heard))
+            outcome = _surprised(surprise)
+    return replace(outcome, seconds=time.perf_counter() - begun, heard=tuple(heard))
+
+
+def _surprised(error: Exception) -> Outcome[Any]:
+    text = f"unexpected {type(error).__name__}: {error}"
+    return Outcome(error=text, trace=traceback.format_exc())
 
 
 def done_of(key: str, outcome: Outcome[T], attempts: int) -> Done[T]:
@@ -90,6 +114,12 @@ def done_of(key: str, outcome: Outcome[T], attempts: int) -> Done[T]:
         seconds=outcome.seconds,
         attempts=attempts,
     )
+
+
+def given_up(key: str) -> Done[Any]:
+    """A task whose workers died every time."""
+    text = f"its worker died {ATTEMPTS} times; out of memory, perhaps: try fewer --workers"
+    return Done(key=key, value=None, error=text, seconds=0.0, attempts=ATTEMPTS)
 
 
 def begin(driver: int) -> None:

@@ -64,3 +64,33 @@ def products(key: str, seed: int) -> bytes:
     """Sums whose last bits depend on how many threads share them."""
     rows = np.random.default_rng(seed).normal(size=(700, 700)).astype("float32")
     return np.linalg.solve(rows @ rows.T, rows[0]).tobytes()
+
+
+def where(key: str, number: float) -> str:
+    """The file that this process has the project's code from."""
+    import engines
+
+    return str(engines.__file__)
+
+
+def start_and_end(key: str, folder: str, seconds: float = 0.2) -> str:
+    """Every start leaves a file."""
+    (Path(folder) / f"{key}-{os.getpid()}-{time.monotonic_ns()}").touch()
+    time.sleep(seconds)
+    return key
+
+
+def descended(key: str, seed: int) -> bytes:
+    """Weights after twenty steps down; with two threads TensorFlow's differ in their last bits."""
+    import tensorflow as tf
+
+    x = tf.random.stateless_normal((2048, 128), (seed, 1))
+    y = tf.reduce_sum(x, axis=1, keepdims=True)
+    shapes = ((128, 256), (256, 1))
+    weights = [tf.Variable(0.05 * tf.random.stateless_normal(shape, (seed, 2))) for shape in shapes]
+    for _ in range(20):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(tf.tanh(x @ weights[0]) @ weights[1] - y))
+        for weight, slope in zip(weights, tape.gradient(loss, weights), strict=True):
+            weight.assign_sub(0.05 * slope)
+    return b"".join(weight.numpy().tobytes() for weight in weights)

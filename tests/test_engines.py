@@ -9,12 +9,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from functools import partial
 from pathlib import Path
 
 import engine_work
 import pytest
+from processes import gone
 
 from contracts import BadSettings
 from engines import Done, EngineChoice, add_engine_flags, choice_of, open_engine
@@ -196,17 +196,6 @@ def test_nothing_is_left_running_when_the_driver_is_ended(how):
         os.killpg(driver.pid, how) if how == signal.SIGINT else driver.kill()
         driver.wait(timeout=30)
     assert pids and all(gone(pid) for pid in pids)
-
-
-def gone(pid: int, seconds: float = 20) -> bool:
-    """Whether a process ends within some time."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        state = Path(f"/proc/{pid}/stat")
-        if not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z":
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def flags(*given: str) -> EngineChoice:
