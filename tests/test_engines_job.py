@@ -168,3 +168,50 @@ def test_a_kill_loses_nothing_that_was_kept_and_nothing_is_done_twice(tmp_path, 
     assert set(said) <= set(records) and len(records) - len(said) <= rounds
     assert all(len(record["text"]) == 3000 for record in records.values())
     job.close()
+
+
+DRIVER = """
+import sys, engine_work
+from pathlib import Path
+from engines import EngineChoice, open_engine
+from engines.job import Job
+place = Path(sys.argv[1])
+keys = [str(number) for number in range(int(sys.argv[2]))]
+with Job(place / "job", "keys", keys, {}) as job, open_engine(EngineChoice(workers=2)) as engine:
+    tasks = ((key, str(place / "started")) for key in job.pending())
+    for done in engine.map(engine_work.start_and_end, tasks):
+        job.keep(done.key, {"value": done.value})
+        print(done.key, flush=True)
+    print(job.finish(), flush=True)
+"""
+
+
+def driver(folder: Path, count: int) -> subprocess.Popen[str]:
+    """A job of `count` keys over two processes, going on where an earlier one was."""
+    (folder / "started").mkdir(exist_ok=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", DRIVER, str(folder), str(count)],
+        env={**os.environ, "PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS.parent}"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("count", "kills"), [(12, 1), pytest.param(300, 12, marks=pytest.mark.long)]
+)
+def test_a_killed_driver_goes_on_without_doing_again_what_is_done(tmp_path, count, kills):
+    kept: list[str] = []
+    for _ in range(kills):
+        with driver(tmp_path, count) as killed:
+            kept += [killed.stdout.readline().strip() for _ in range(4)]
+            killed.kill()
+            kept += killed.stdout.read().split()
+    starts = [path.name.partition("-")[0] for path in (tmp_path / "started").iterdir()]
+    with driver(tmp_path, count) as last:
+        said = last.stdout.read().splitlines()
+    again = {path.name.partition("-")[0] for path in (tmp_path / "started").iterdir()}
+    assert said[-1].startswith(f"{count} done, ") and again == {str(n) for n in range(count)}
+    assert len(kept) == len(set(kept)) and not set(kept) & set(said)
+    assert len(starts) <= len(kept) + 3 * kills  # two at work, and one that was not yet kept
