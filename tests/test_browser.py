@@ -6,38 +6,30 @@ import csv
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect, sync_playwright
+from browsing import (
+    PATIENCE,
+    QUIET,
+    TABS,
+    Visit,
+    controls,
+    is_open,
+    open_tab,
+    opened,
+    settled,
+    walk,
+)
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 from project import ROOT, Project, free_port
 
 pytestmark = [pytest.mark.browser, pytest.mark.real_data]
 
 ARTIFACTS = ROOT / "test-artifacts"
-PATIENCE = 60_000  # milliseconds until the page must stand
-QUIET = [
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update"),
-]
-TABS = {  # with what the heading of each begins or ends with
-    "Predictions": "the next",
-    "Compare": "side by side",
-    "Scores": "how good the model is",
-    "MLflow runs": "training runs",
-    "Drift": "drift since training",
-    "Info": "What runs here",
-}
-# asked of the whole page at once: what stood a moment ago may be on its way out
-SETTLED = """() => {
-  const shown = (mark) => [...document.querySelectorAll(mark)].filter(e => e.offsetParent);
-  return document.querySelector('[data-testid=stApp][data-test-script-state=notRunning]')
-    && !shown('[data-testid=stSkeleton]').length
-    && shown('[data-testid=stPlotlyChart]').every(e => e.querySelector('.main-svg'));
-}"""
 
 
 @dataclass
@@ -46,14 +38,6 @@ class Stack:
 
     api: str
     page: str
-
-
-@dataclass
-class Visit:
-    """One open page and what the browser complained about."""
-
-    page: Page
-    complaints: list[str] = field(default_factory=list)
 
 
 @pytest.fixture(scope="module")
@@ -83,48 +67,7 @@ def browser(chromium: str) -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def visit(stack: Stack, browser: Browser) -> Iterator[Visit]:
     """The dashboard, opened once; complaints are gathered from the first byte on."""
-    yield opened(browser, stack, 1280)
-
-
-def opened(
-    browser: Browser, stack: Stack, width: int, scheme: str = "light", **query: str
-) -> Visit:
-    """A visitor of his own, with a screen as wide as said."""
-    context = browser.new_context(
-        viewport={"width": width, "height": 1000},
-        color_scheme="dark" if scheme == "dark" else "light",
-        accept_downloads=True,
-    )
-    seen = Visit(context.new_page())
-    seen.page.on("console", lambda said: about_a_file(said) or note(seen, said.type, said.text))
-    seen.page.on("pageerror", lambda error: note(seen, "error", str(error)))
-    seen.page.on("request", lambda request: note_outsider(seen, request.url))
-    seen.page.goto(f"{stack.page}/?{httpx.QueryParams(query)}")
-    expect(seen.page.get_by_text("not investment advice")).to_be_visible(timeout=PATIENCE)
-    settled(seen.page)
-    return seen
-
-
-def about_a_file(said: ConsoleMessage) -> bool:
-    """Streamlit fetches a file to download whenever it draws its button, only to see whether it is
-    there; where two runs of the script follow at once, the first one's has been replaced."""
-    gone = "/media/" in said.location["url"] and said.text.endswith("404 (Not Found)")
-    return gone or "Download Button source error - 404" in said.text
-
-
-def note(seen: Visit, kind: str, text: str) -> None:
-    if kind == "error":
-        seen.complaints.append(text)
-
-
-def note_outsider(seen: Visit, url: str) -> None:
-    if not re.match(r"(https?|ws)://127\.0\.0\.1|data:|blob:", url):
-        seen.complaints.append(f"asked the internet for {url}")
-
-
-def settled(page: Page) -> None:
-    """Return once the script has run and every chart stands."""
-    page.wait_for_function(SETTLED, timeout=PATIENCE)
+    yield opened(browser, stack.page, 1280)
 
 
 def answer(stack: Stack, path: str) -> dict:
@@ -149,14 +92,6 @@ def generate(visit: Visit, stack: Stack, steps: int) -> dict:
     expect(figure(page, f"In {steps} sessions")).to_be_visible()
     settled(page)
     return answer(stack, f"/predict?ticker=AAPL&steps={steps}&smoothing=true")
-
-
-def open_tab(page: Page, name: str) -> None:
-    tab = page.get_by_role("tab", name=name, exact=True)
-    tab.click()
-    expect(tab).to_have_attribute("aria-selected", "true")
-    expect(page.get_by_role("heading", level=2, name=TABS[name])).to_be_visible()
-    settled(page)
 
 
 def figure(page: Page, label: str) -> Locator:
@@ -282,7 +217,7 @@ def test_the_address_bar_opens_the_same_view_again(visit, stack):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_is_hard_to_read_or_to_reach(stack, browser, scheme):
-    seen = opened(browser, stack, 1280, scheme)
+    seen = opened(browser, stack.page, 1280, scheme)
     for tab in TABS:
         open_tab(seen.page, tab)
         found = Axe().run(seen.page).response["violations"]
@@ -296,7 +231,7 @@ def test_nothing_is_hard_to_read_or_to_reach(stack, browser, scheme):
 
 @pytest.mark.parametrize("width", [1280, 390])
 def test_no_figure_is_cut_off(stack, browser, width):
-    seen = opened(browser, stack, width)
+    seen = opened(browser, stack.page, width)
     cut = "cells => cells.filter(c => c.scrollWidth > c.clientWidth + 1).map(c => c.innerText)"
     cells = "dl.figures dt, dl.figures dd, [data-testid=stBadge]"
     assert seen.page.eval_on_selector_all(cells, cut) == []
@@ -304,6 +239,50 @@ def test_no_figure_is_cut_off(stack, browser, width):
     assert seen.page.evaluate(wider) == 0
     picture(seen.page, f"dashboard-{width}.png")
     seen.page.context.close()
+
+
+def out_of_order(stops: list[dict]) -> list[tuple[str, str]]:
+    """Neighbours of which the second lies above the first and not in the next column, or left of
+    it in one row. Tables are left out: a canvas and what scrolls it lie over their own buttons."""
+    wrong = []
+    seen = [s for s in stops if s["tag"] not in ("CANVAS", "MAIN") and (s["name"] or s["role"])]
+    for one, two in zip(seen, seen[1:], strict=False):
+        above = two["bottom"] <= one["top"] and two["left"] < one["right"]
+        beside = two["bottom"] > one["top"] and one["bottom"] > two["top"]
+        if above or (beside and two["left"] < one["left"] - 1):
+            wrong.append((one["name"], two["name"]))
+    return wrong
+
+
+@pytest.mark.parametrize("tab", list(TABS))
+def test_every_control_is_reached_by_tab_seen_there_and_in_the_order_of_the_page(visit, tab):
+    open_tab(visit.page, tab)
+    wanted = controls(visit.page)
+    stops = walk(visit.page)
+    assert wanted - {stop["id"] for stop in stops} == set()
+    # a table is one canvas and draws its own frame around the cell
+    assert [s for s in stops if not s["seen"] and s["tag"] != "CANVAS"] == []
+    assert out_of_order(stops[2:]) == []  # the link to skip to the page, the menu at its corner
+
+
+def test_the_keyboard_alone_changes_the_tab_and_generates(visit, stack):
+    page = visit.page
+    open_tab(page, "Predictions")
+    page.get_by_role("tab", name="Predictions").press("ArrowRight")
+    page.keyboard.press("Enter")
+    is_open(page, "Compare")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("Space")
+    is_open(page, "Predictions")
+    for key, steps in (("Enter", 12), ("Space", 9)):
+        page.get_by_role("slider", name="Sessions ahead").press("Home")
+        for _ in range(steps - 7):
+            page.keyboard.press("ArrowRight")
+        page.get_by_role("button", name="Generate forecast").press(key)
+        expect(page.get_by_role("heading", name=f"the next {steps} sessions")).to_be_visible()
+    settled(page)
+    page.get_by_test_id("stCode").last.press("Tab")
+    expect(page.get_by_role("button", name="Copy to clipboard").last).to_be_focused()
 
 
 def picture(page: Page, name: str) -> None:

@@ -11,7 +11,8 @@ import streamlit as st
 from charts.look import Palette, palette_of
 
 # Colours come from the theme by way of currentColor, so one sheet serves light and dark.
-# Captions, open tabs and sliders are paler in Streamlit's own look than WCAG's 4.5 to 1.
+# Captions, open tabs and sliders are paler in Streamlit's own look than WCAG's 4.5 to 1. Where the
+# keyboard is, is cut off on its tabs and not drawn on its sliders; a copy button cannot be reached.
 STYLE = """<style>
 dl.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 9.5rem), 1fr));
   gap: 0.75rem; margin: 0; padding: 0; }
@@ -30,6 +31,11 @@ dl.figures .value small { font-size: 0.875rem; font-weight: 400; }
 [data-testid="stTab"], [data-testid="stTab"] p, [data-testid="stSliderThumbValue"],
 [data-testid="stSliderThumbValue"] p { color: inherit !important; }
 [role="slider"], [data-testid="stButtonGroup"] [role="radio"] { color: inherit !important; }
+[data-testid="stTab"]:focus-visible { outline: 2px solid currentColor; outline-offset: -2px; }
+[data-testid="stSlider"] div:has(> div > input:focus-visible) { outline: 2px solid currentColor;
+  outline-offset: 3px; }
+[data-testid="stCode"]:focus-within > div, [data-testid="stCode"]:focus-within > div * {
+  opacity: 1; visibility: visible; }
 </style>"""
 
 PLOT = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d"]}
