@@ -28,7 +28,7 @@ from contracts import (
 from records import performance as scoring
 from records import promising, retention, settling
 from records.database import Database
-from records.leases import Lease
+from records.leases import Lease, is_held
 from records.requests import RequestQueue
 from records.schema import CHECK_REQUESTS, DRIFT_CHECKS, OUTCOMES, PROMISES, TRAINING_REQUESTS
 from records.schema import UtcDateTime as UtcDateTime
@@ -245,6 +245,14 @@ class ForecastLog:
         over keeps it, and raises LeaseLost where it was too late.
         """
         return Lease(self._database, name, holder, seconds)
+
+    def is_held(self, name: str) -> bool:
+        """Whether somebody holds the lease of that name; asking takes nothing.
+
+        Raises:
+            LogUnavailable: the database is away or locked.
+        """
+        return is_held(self._database, name)
 
 
 def _taken(row: Mapping[Any, Any]) -> dict[str, Any]:

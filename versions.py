@@ -8,11 +8,14 @@ from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
+LEARNING = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "onnxruntime", "tf2onnx")
+SERVING = ("onnxruntime", "numpy", "pandas", "exchange-calendars", "yfinance", "fastapi", "uvicorn")
 
-def library_versions() -> dict[str, str]:
-    """Versions of what decides the numbers."""
+
+def library_versions(names: tuple[str, ...] = LEARNING) -> dict[str, str]:
+    """Python's version and those of libraries that are installed: what decides the numbers."""
     found = {"python": sys.version.split()[0]}
-    for name in ("tensorflow", "tensorflow-cpu", "keras", "numpy", "onnxruntime", "tf2onnx"):
+    for name in names:
         try:
             found[name] = installed_version(name)
         except PackageNotFoundError:

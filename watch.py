@@ -192,11 +192,7 @@ def alone(requests: ForecastLog, seconds: float, leave: threading.Event) -> Iter
 
 def somebody_watches(requests: ForecastLog) -> bool:
     """Whether a loop holds its lease now."""
-    try:
-        with requests.lease(LEASE, worker_name(), 1):
-            return False
-    except LeaseTaken:
-        return True
+    return requests.is_held(LEASE)
 
 
 def stay(watch: Watch, leave: threading.Event) -> list[str]:

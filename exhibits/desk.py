@@ -14,6 +14,7 @@ from contracts import (
     NoScores,
     Performance,
     Prices,
+    ServiceUnavailable,
     SourceUnavailable,
     UnknownTicker,
     parse_ticker,
@@ -43,12 +44,15 @@ from schemas import (
     Setting,
     part_of,
 )
+from versions import SERVING, library_versions
 
 # What is learnt and served. A name that is not here is a place, an address or a secret.
 SHOWN = (
     *("start_date", "as_of", "recipe", "seed", "train_test_split", "validation_split"),
     *("window_size", "unrollings", "prediction_steps", "ema_span", "allow_synthetic", "refresh"),
 )
+
+MONITOR = "watch"  # the lease that its loop holds
 
 
 class Pages:
@@ -64,7 +68,11 @@ class Pages:
         self._tracking = TrackingServer(
             settings.mlflow_api_url or settings.mlflow_url, settings.mlflow_url
         )
-        ours: dict[str, Check] = {"mlflow": self._tracking.check, "database": self._database}
+        ours: dict[str, Check] = {
+            "mlflow": self._tracking.check,
+            "database": self._database,
+            "monitor": self._monitor,
+        }
         self._states = ServiceStates({**ours, **sources})
 
     def prices(self, ticker: str, last: int, index: float | None = None) -> PricesOut:
@@ -214,6 +222,10 @@ class Pages:
             next_offset=more,
         )
 
+    def libraries(self) -> dict[str, str]:
+        """What this process computes with, by name; not for everybody."""
+        return library_versions(SERVING)
+
     def close(self) -> None:
         """Give the connections back."""
         self._tracking.close()
@@ -245,6 +257,11 @@ class Pages:
     def _database(self) -> str:
         self._log.latest_verdict(self.settings.tickers[0])
         return "answers"
+
+    def _monitor(self) -> str:
+        if not self._log.is_held(MONITOR):
+            raise ServiceUnavailable("no monitor is at work; start one: python watch.py")
+        return "at work"
 
     def _source(self, name: str) -> str:
         if left := resting_sources(self.settings)[name]:

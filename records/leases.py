@@ -84,3 +84,17 @@ class Lease:
 
     def _mine(self) -> tuple[sa.ColumnElement[bool], ...]:
         return LEASES.c.name == self.name, LEASES.c.token == self._token
+
+
+def is_held(database: Database, name: str) -> bool:
+    """Whether anybody is at it now; nothing is written.
+
+    Raises:
+        LogUnavailable: the database cannot be read.
+    """
+    with database.reading(LEASES) as connection:
+        if connection is None:
+            return False
+        ends = connection.execute(sa.select(LEASES.c.expires_at).where(LEASES.c.name == name))
+        until = ends.scalar_one_or_none()
+        return until is not None and until > database.now(connection)

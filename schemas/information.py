@@ -78,6 +78,7 @@ class InfoOut(Out):
                 },
                 "total": 1,
                 "next_offset": None,
+                "libraries": {},
             }
         }
     )
@@ -91,7 +92,11 @@ class InfoOut(Out):
     )
     tickers: list[TickerInfoOut]
     services: dict[str, ServiceStateOut] = Field(
-        description="`mlflow`, `database`, and every source of prices"
+        description="`mlflow`, `database`, `monitor`, and every source of prices"
     )
     total: int = Field(description=f"{TOTAL_HELP}: tickers")
     next_offset: int | None = Field(description=NEXT_HELP)
+    libraries: dict[str, str] = Field(
+        default={},
+        description="Versions this service computes with; told to keys of the scope operate only",
+    )

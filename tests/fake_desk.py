@@ -527,6 +527,9 @@ class FakePages:
         told = make_info(part, self.source)
         return told.model_copy(update={"total": len(self.known), "next_offset": more})
 
+    def libraries(self) -> dict[str, str]:
+        return {"python": "3.11.7", "numpy": "2.4.6"}
+
     def close(self) -> None:
         self.closed = True
 

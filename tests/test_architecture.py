@@ -161,7 +161,15 @@ MAY_IMPORT = {
     "views": WORDS | {"config", "api_client", "schemas", "charts", "wording"},
     "api_client": WORDS | {"schemas"},
     "exhibits": WORDS
-    | {"config", "calendars", "schemas", "data_pipeline", "model_store", "forecast_log"},
+    | {
+        "config",
+        "calendars",
+        "schemas",
+        "data_pipeline",
+        "model_store",
+        "forecast_log",
+        "versions",
+    },
     "web": WORDS | {"config", "schemas"},
     "app": WORDS | {"config", "desk", "work_queue", "exhibits", "web"},
     "schemas": WORDS | {"answers"},

@@ -21,10 +21,13 @@ from contracts import LogUnavailable, NoChampion, NotEnoughHistory, SourceUnavai
 from data_pipeline import StockDataPipeline
 from exhibits import Pages
 from exhibits import inventory as inventory_module
+from exhibits.desk import MONITOR
 from exhibits.history import correlations, last_bars, side_by_side
 from exhibits.inventory import Inventory
 from exhibits.state import FRESH_SECONDS, ServiceStates
+from forecast_log import ForecastLog
 from model_store import ModelStore
+from watch import LEASE
 
 Serve = Callable[..., TestClient]
 
@@ -358,8 +361,20 @@ def test_a_database_and_the_sources_of_prices_are_looked_at(real_pages):
     found = real_pages.info("name", "1", "disclaimer", limit=100, offset=0).services
     assert {name: one.status for name, one in found.items() if name != "mlflow"} == {
         "database": "up",
+        "monitor": "down",
         "yfinance": "up",
     }
+
+
+def test_a_monitor_at_work_is_seen_by_its_lease(settings):
+    log = ForecastLog(settings.database_url)
+    pages = Pages(settings)
+    with log.lease(MONITOR, "host-1", 60):
+        found = pages.info("n", "1", "d", limit=1, offset=0).services["monitor"]
+    assert (found.status, found.detail) == ("up", "at work")
+    assert MONITOR == LEASE
+    pages.close()
+    log.close()
 
 
 def test_a_source_that_failed_is_left_alone_and_said_so(tmp_path, settings):

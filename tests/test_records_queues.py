@@ -126,6 +126,16 @@ def holder_of(url: str, name: str) -> str | None:
     return found
 
 
+def test_whoever_only_asks_takes_nothing(forecast_log, database_url):
+    assert not forecast_log.is_held("watch")
+    with forecast_log.lease("watch", "first", LONG):
+        assert forecast_log.is_held("watch") and not forecast_log.is_held("sync")
+    assert not forecast_log.is_held("watch")
+    with forecast_log.lease("watch", "slow", BRIEF):
+        time.sleep(2 * BRIEF)
+        assert not forecast_log.is_held("watch")
+
+
 def test_leases_of_other_names_do_not_meet(forecast_log, database_url):
     with forecast_log.lease("watch", "a", LONG), forecast_log.lease("sync", "b", LONG):
         assert holder_of(database_url, "watch") == "a"

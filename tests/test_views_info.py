@@ -23,8 +23,32 @@ def test_every_ticker_has_its_data_range(page, behind):
     assert set(table["Prices"]) == {"imported file"}
 
 
+def test_versions_are_told_as_the_service_tells_them_to_an_operator(page, behind):
+    shown = page(behind(FakeDesk()), tab="Info")
+    rows = shown.dataframe[1].value.set_index("What").to_dict("index")
+    assert rows["This API"]["Runs here"] == "0.1.0"
+    assert rows["numpy"]["Runs here"] == "2.4.6"
+    assert rows["tensorflow"]["Trained AAPL"] == "2.21.0"
+
+
+def test_a_page_that_may_only_read_says_why_there_are_no_library_versions(page, behind):
+    whole = behind(FakeDesk())
+
+    def answer(request):
+        said = whole(request).json()
+        if request.url.path == "/info":
+            said["libraries"] = {}
+        if request.url.path == "/models/AAPL":
+            said["card"]["versions"] = {}
+        return httpx.Response(200, json=said)
+
+    shown = page(answer, tab="Info")
+    assert list(shown.dataframe[1].value["What"]) == ["This API"]
+    assert "told to a page whose key may operate" in texts(shown.caption)
+
+
 def test_settings_are_said_in_words(page, behind):
-    table = page(behind(FakeDesk()), tab="Info").dataframe[1].value
+    table = page(behind(FakeDesk()), tab="Info").dataframe[2].value
     said = dict(zip(table["Setting"], table["Value"], strict=True))
     assert said == {
         "recipe": "panel",

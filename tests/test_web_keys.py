@@ -104,6 +104,11 @@ def test_an_operator_may(keyed):
     assert keyed.post("/operate", headers=bearer(OPERATOR)).json() == "ops"
 
 
+def test_only_an_operator_is_told_which_libraries_run(keyed):
+    assert keyed.get("/info", headers=bearer(READER)).json()["libraries"] == {}
+    assert "python" in keyed.get("/info", headers=bearer(OPERATOR)).json()["libraries"]
+
+
 @pytest.mark.parametrize("client", ["127.0.0.1", "127.9.9.9", "::1"])
 def test_without_keys_this_machine_operates(service, client):
     assert with_operation(service(client=client)).post("/operate").json() == "anyone"

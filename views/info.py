@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import streamlit as st
 
 from schemas import InfoOut, ServiceStateOut, TickerInfoOut
 from views.look import Figure, key_figures
 from views.paging import ROWS, offset_of, show_pager
-from views.service import load_info, load_ready
+from views.service import load_info, load_model, load_ready
 from views.trouble import panel, plain
 from views.wish import Wish
 from wording import SOURCES, when
@@ -29,6 +31,7 @@ def show(wish: Wish) -> None:
         info = load_info(wish.api_url, ROWS, offset_of(PAGE))
         show_services(info)
         show_tickers(info)
+        show_versions(info, wish)
         show_settings(info, wish)
     with panel("ready"):
         show_readiness(load_ready(wish.api_url))
@@ -78,6 +81,23 @@ def row_of(ticker: TickerInfoOut) -> dict[str, object]:
         "Recipe": ticker.recipe,
         "Trained": trained,
     }
+
+
+def show_versions(info: InfoOut, wish: Wish) -> None:
+    """What runs here and what the chosen ticker's model was made with, as far as one may know."""
+    st.subheader("Versions")
+    trained: Mapping[str, str] = {}
+    with panel("versions"):
+        trained = load_model(wish.api_url, wish.ticker).card.versions
+    rows: list[tuple[str, str | None, str | None]] = [("This API", info.version, None)]
+    for name in dict.fromkeys([*info.libraries, *trained]):
+        rows.append((name, info.libraries.get(name), trained.get(name)))
+    titles = ("What", "Runs here", f"Trained {wish.ticker}")
+    st.dataframe(
+        [dict(zip(titles, row, strict=True)) for row in rows], hide_index=True, placeholder="–"
+    )
+    if not info.libraries:
+        st.caption("Versions of libraries are told to a page whose key may operate.")
 
 
 def show_settings(info: InfoOut, wish: Wish) -> None:

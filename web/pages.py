@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Request
 
 from contracts import VERSION, Forecast, ForecastingError
 from schemas import (
@@ -35,6 +35,7 @@ from web.dependencies import (
     PartsDep,
     TickerPath,
 )
+from web.keys import may_operate
 from web.problems import may_answer, problem_of
 
 router = APIRouter(tags=["pages"])
@@ -145,6 +146,14 @@ def run_history(ticker: TickerPath, run_id: RunPath, pages: PagesDep) -> RunHist
 
 
 @router.get("/info", summary="What is in use", responses=may_answer(422, 503))
-def info(pages: PagesDep, limit: PageQuery = 100, offset: OffsetQuery = 0) -> InfoOut:
-    """Settings without secrets and places, tickers with their data, what answers, versions."""
-    return pages.info(NAME, VERSION, DISCLAIMER, limit=limit, offset=offset)
+def info(
+    pages: PagesDep, request: Request, limit: PageQuery = 100, offset: OffsetQuery = 0
+) -> InfoOut:
+    """Settings without secrets and places, tickers with their data, what answers, versions.
+
+    Only an operator is told which versions of which libraries run here.
+    """
+    told = pages.info(NAME, VERSION, DISCLAIMER, limit=limit, offset=offset)
+    if may_operate(request):
+        return told.model_copy(update={"libraries": pages.libraries()})
+    return told
