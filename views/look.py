@@ -32,6 +32,7 @@ dl.figures .value small { font-size: 0.875rem; font-weight: 400; }
 [data-testid="stSliderThumbValue"] p { color: inherit !important; }
 [role="slider"], [data-testid="stButtonGroup"] [role="radio"] { color: inherit !important; }
 [data-testid="stTab"]:focus-visible { outline: 2px solid currentColor; outline-offset: -2px; }
+[data-testid="stMultiSelect"] input:focus-visible { box-shadow: inset 0 -2px currentColor; }
 [data-testid="stSlider"] div:has(> div > input:focus-visible) { outline: 2px solid currentColor;
   outline-offset: 3px; }
 [data-testid="stCode"]:focus-within > div, [data-testid="stCode"]:focus-within > div * {
