@@ -19,6 +19,8 @@ images stand on Debian and Python, whose licences lie under `/usr/share/doc` and
 """
 # What states its licence in no field that a program can read; from its own LICENSE file.
 STATED_ELSEWHERE = {"huey": "MIT", "namex": "Apache-2.0", "peewee": "MIT", "skops": "MIT"}
+# What carries the works of others inside itself.
+CARRYING = {"fastapi-offline": "MIT; its files are Swagger UI (Apache-2.0) and ReDoc (MIT)"}
 
 
 def locked(root: Path) -> dict[str, dict[str, str]]:
@@ -52,7 +54,8 @@ def notices(root: Path) -> str:
     rows, silent = [], []
     for name, roles in locked(root).items():
         try:
-            said = licence(distribution(name)) or STATED_ELSEWHERE.get(name, "")
+            said = CARRYING.get(name) or licence(distribution(name))
+            said = said or STATED_ELSEWHERE.get(name, "")
         except PackageNotFoundError:  # for another platform than this one
             said = STATED_ELSEWHERE.get(name, "not for this platform")
         silent += [] if said else [name]

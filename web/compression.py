@@ -9,7 +9,10 @@ from typing import Any
 from starlette.types import Message, Send
 
 _GZIP = 16 + zlib.MAX_WBITS
-_PACKABLE = (b"application/json", b"application/problem+json", b"text/html", b"text/plain")
+_PACKABLE = (
+    *(b"application/json", b"application/problem+json", b"text/html", b"text/plain"),
+    *(b"text/css", b"text/javascript"),
+)
 MOST_PACKED = 256  # bodies kept packed
 LONGEST_KEPT = 65_536  # bytes of a body worth keeping
 

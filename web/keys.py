@@ -24,10 +24,13 @@ from config import Settings
 from contracts import BadSettings, MayNotOperate
 from web.addresses import is_this_machine
 from web.guard import Refusal
+from web.swagger import SCRIPT, STYLE
 from web.visits import Caller, Visit
 
 READ, OPERATE = "read", "operate"
-OPEN_PATHS = frozenset({"/health", "/ready", "/docs", "/openapi.json"})
+OPEN_PATHS = frozenset(
+    ("/health", "/ready", "/docs", f"/docs/{SCRIPT}", f"/docs/{STYLE}", "/openapi.json")
+)
 _LINE = re.compile(r"([A-Za-z0-9_-]{1,40}):(read|operate):([0-9a-f]{64})")
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="stock forecasting"'}
 _NO_KEY = Refusal(
