@@ -120,6 +120,7 @@ COPY contracts/ contracts/
 COPY pretraining/ pretraining/
 COPY records/ records/
 COPY prices/ prices/
+COPY networks/ networks/
 COPY tracking/ tracking/
 COPY pretrained/ pretrained/
 ENV MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT=true
@@ -145,6 +146,7 @@ COPY contracts/ contracts/
 COPY watching/ watching/
 COPY records/ records/
 COPY prices/ prices/
+COPY networks/ networks/
 COPY tracking/ tracking/
 COPY pretrained/ pretrained/
 ENV MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT=true

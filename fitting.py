@@ -117,7 +117,7 @@ def _adapt(network: LSTMStockModel, lesson: Lesson, base: Base, given: Mapping[s
         for part in (parts.train, parts.validation)
     )
     before = network.model.get_weights()
-    started = float(network.model.evaluate(held.x, held.y, verbose=0))
+    started = network.loss(held.x, held.y)
     history = network.train(train.x, train.y, held.x, held.y, **given).history
     if not min(history["val_loss"]) < started:
         network.model.set_weights(before)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ import numpy as np
 
 from contracts import FloatArray
 from metrics import direction_accuracy
+from networks.templates import Template, converted, template_of
+from networks.twins import Progress, Twin, set_seed
 from panel import INPUTS
 from recipes import Layer, Recipe, find_recipe
 
@@ -121,8 +125,9 @@ class LSTMStockModel:
 
     def build_model(self, input_shape: tuple[int, int] = (50, 1)) -> Any:
         """A fresh network with seeded weights for (sequence_length, features); kept as `.model`."""
-        keras.utils.set_random_seed(self.seed)
+        set_seed(self.seed)
         self.model = build_network(self.recipe, input_shape)
+        self._progress: Progress | None = None
         return self.model
 
     def get_callbacks(self, model_path: str | Path | None = None) -> list[Any]:
@@ -193,26 +198,43 @@ class LSTMStockModel:
         """
         if X_val is None or y_val is None:
             cut = len(X_train) - max(1, int(len(X_train) * self.recipe.validation_split))
-            X_train, X_val, y_train, y_val = (
-                X_train[:cut],
-                X_train[cut:],
-                y_train[:cut],
-                y_train[cut:],
-            )
-        keras.utils.set_random_seed(self.seed)
+            (X_train, X_val), (y_train, y_val) = np.split(X_train, [cut]), np.split(y_train, [cut])
+        set_seed(self.seed)
         heard = [keras.callbacks.LambdaCallback(on_epoch_end=on_epoch_end)] if on_epoch_end else []
-        return self.model.fit(
-            np.asarray(X_train, dtype="float32"),
-            np.asarray(y_train, dtype="float32"),
-            validation_data=(
-                np.asarray(X_val, dtype="float32"),
-                np.asarray(y_val, dtype="float32"),
-            ),
-            epochs=epochs,
-            batch_size=batch_size,
-            callbacks=[*self.get_callbacks(model_path), *heard],
-            verbose=0,
-        )
+        with self._learning() as network:
+            return network.fit(
+                np.asarray(X_train, dtype="float32"),
+                np.asarray(y_train, dtype="float32"),
+                validation_data=(
+                    np.asarray(X_val, dtype="float32"),
+                    np.asarray(y_val, dtype="float32"),
+                ),
+                epochs=epochs,
+                batch_size=batch_size,
+                callbacks=[*self.get_callbacks(model_path), *heard],
+                verbose=0,
+            )
+
+    @contextmanager
+    def _learning(self) -> Iterator[Any]:
+        """The Keras model to fit, `.model` meanwhile: a twin that has been traced already, unless
+        somebody has fitted this one by itself."""
+        own = self.model
+        if own.optimizer.built:
+            yield own
+            return
+        with self._twin().learning(own, self._progress) as (network, left):
+            if self._progress is None:
+                network.optimizer.learning_rate = self.recipe.learning_rate
+            self.model = network
+            try:
+                yield network
+            finally:
+                self.model = own
+        self._progress = left
+
+    def _twin(self) -> Twin:
+        return _twin(_network_of(self.recipe), self.model.input_shape[1:])
 
     def predict(self, X: FloatArray) -> FloatArray:
         """One step ahead for each row, on the scale of the inputs: shape (n,)."""
@@ -224,8 +246,13 @@ class LSTMStockModel:
         """Everything the network says at the end of each row: (n, length, inputs) -> (n, m)."""
         rows = np.asarray(X, dtype="float32")
         parts = np.split(rows, range(AT_ONCE, len(rows), AT_ONCE))
-        said = np.concatenate([np.asarray(self.model(part, training=False)) for part in parts])
+        said = np.concatenate([self._twin().outputs(self.model, part) for part in parts])
         return np.asarray(said[:, -1] if said.ndim == 3 else said, dtype=float)
+
+    def loss(self, X: FloatArray, y: FloatArray) -> float:
+        """The loss that training lowers, on rows as `train` takes them."""
+        with self._twin().saying(self.model) as network:
+            return float(network.evaluate(X, y, verbose=0, return_dict=True)["loss"])
 
     def evaluate(self, X: FloatArray, y: FloatArray) -> dict[str, float]:
         """`loss mae mse rmse direction_accuracy` on the scale of the inputs.
@@ -275,12 +302,39 @@ class LSTMStockModel:
 
         Of a sequence network what it says at the last position is written: (batch, outputs).
         """
-        network = self.model
-        if self.recipe.inputs == "panel":
-            network = keras.Model(network.input, network.output[:, -1, :])
-        shape = (self.recipe.unrollings, network.input_shape[-1])
-        network(np.zeros((1, *shape), dtype="float32"))  # export fails on an uncalled model
-        with warnings.catch_warnings():
-            # tf2onnx 1.17 still spells np.object; nothing a caller could act on
-            warnings.simplefilter("ignore")
-            network.export(str(path), format="onnx", verbose=False)
+        template = _template(_network_of(self.recipe), self.model.input_shape[1:])
+        if template is None:
+            path.write_bytes(converted(self.model, self.recipe.unrollings))
+        else:
+            path.write_bytes(template.filled(self.model.get_weights()))
+
+
+# What a recipe says of training alone: no network and no graph of it differs by these.
+_OF_TRAINING: dict[str, Any] = {
+    **dict.fromkeys(("name", "description", "lr_schedule"), ""),
+    **dict.fromkeys(("learning_rate", "batch_size", "epochs", "patience"), 0.0),
+    **dict.fromkeys(("lr_step_epochs", "lr_step_factor", "lr_factor", "lr_patience"), 0),
+    **dict.fromkeys(("lr_floor", "train_test_split", "validation_split", "pool_weight"), 0),
+}
+
+
+def _network_of(recipe: Recipe) -> Recipe:
+    return replace(recipe, **_OF_TRAINING)
+
+
+@lru_cache(maxsize=2)
+def _twin(recipe: Recipe, input_shape: tuple[int | None, int]) -> Twin:
+    """What every network of this form is trained on in this process."""
+    return Twin(build_network(recipe, input_shape))
+
+
+@lru_cache(maxsize=4)
+def _template(recipe: Recipe, input_shape: tuple[int | None, int]) -> Template | None:
+    """The graph of every network of this form, converted once in a process."""
+    network = build_network(recipe, input_shape)
+
+    def convert(weights: Sequence[FloatArray]) -> bytes:
+        network.set_weights(weights)
+        return converted(network, recipe.unrollings)
+
+    return template_of(convert, network.get_weights())

@@ -40,7 +40,8 @@ MAY_IMPORT = {
     "versions": set(),
     "leakage": set(),
     "generate_synthetic_data": WORDS | {"calendars"},
-    "model": WORDS | {"features", "panel", "metrics", "recipes"},
+    "networks": set(),
+    "model": WORDS | {"features", "panel", "metrics", "recipes", "networks"},
     "baseline_arima": WORDS | {"features", "metrics"},
     "prices": WORDS | {"config", "calendars", "features", "generate_synthetic_data", "whole_files"},
     "data_pipeline": WORDS
@@ -192,9 +193,10 @@ DOOR_OF = {
     "pandera": {"prices"},
     "mlflow": {"registry", "tracking"},
     "statsmodels": {"baseline_arima"},
-    "tensorflow": {"model", "pretraining"},
-    "keras": {"model", "pretraining"},
+    "tensorflow": {"model", "networks", "pretraining"},
+    "keras": {"model", "networks", "pretraining"},
     "tf2onnx": {"model"},
+    "onnx": {"networks"},
     "keras_tuner": {"tune"},
     "onnxruntime": {"inference"},
     "sqlalchemy": {"forecast_log", "records", "registry"},  # registry only names its errors
