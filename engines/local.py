@@ -15,16 +15,19 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import loky
 from loky.process_executor import ShutdownExecutorError
 
+from engines.places import own_folder
 from engines.tasks import AHEAD, ATTEMPTS, Done, P, T, check_importable
 from engines.worker import (
     QUIET,
     attempted,
+    attempted_on_disk,
     begin,
     done_of,
     environment,
@@ -34,7 +37,8 @@ from engines.worker import (
 
 log = logging.getLogger(__name__)
 
-_Task = tuple[str, bytes]  # key, and key and payload pickled
+FOLDER = "stock-local-"  # with the driver's process id: tasks under way
+_Task = tuple[str, Path]  # key, and where key and payload are
 
 
 def processors() -> int:
@@ -83,26 +87,38 @@ class LocalEngine:
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
+        self._stack = ExitStack()
+        self._folder = self._stack.enter_context(own_folder(FOLDER))
         self._slots = [_Slot() for _ in range(workers)]
+        for slot in self._slots:
+            self._stack.callback(slot.end)
+        self._number = itertools.count()
 
     def map(self, work: Callable[[str, P], T], tasks: Iterable[tuple[str, P]]) -> Iterator[Done[T]]:
         """As Engine.map; processes start with the first tasks, and stay for the next call."""
         check_importable(work)
         ready: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         results: queue.SimpleQueue[Done[T] | Exception] = queue.SimpleQueue()
-        told = pickle.dumps(work)
+        told = self._put(work)
+        placed = ((key, self._put((key, payload))) for key, payload in tasks)
         for slot in self._slots:
             threading.Thread(target=slot.serve, args=(told, ready, results), daemon=True).start()
         try:
-            yield from _through(tasks, self.workers * AHEAD, ready, results)
+            yield from _through(placed, self.workers * AHEAD, ready, results)
         finally:
             for _ in self._slots:
                 ready.put(None)
 
+    def _put(self, what: object) -> Path:
+        """On the disk, where it does not go through a pipe that a dying worker may leave half read
+        or half written: whoever waits at the other end would wait for ever."""
+        path = self._folder / str(next(self._number))
+        path.write_bytes(pickle.dumps(what))
+        return path
+
     def close(self) -> None:
         """End every process at once."""
-        for slot in self._slots:
-            slot.end()
+        self._stack.close()
 
     def __enter__(self) -> Self:
         return self
@@ -117,7 +133,7 @@ class LocalEngine:
 
 
 def _through(
-    tasks: Iterable[tuple[str, P]],
+    tasks: Iterable[_Task],
     ahead: int,
     ready: queue.SimpleQueue[_Task | None],
     results: queue.SimpleQueue[Done[T] | Exception],
@@ -125,8 +141,8 @@ def _through(
     """Keep `ahead` tasks on their way until all are done; the caller's thread takes them."""
     waiting, under_way = iter(tasks), 0
     while True:
-        for key, payload in itertools.islice(waiting, ahead - under_way):
-            ready.put((key, pickle.dumps((key, payload))))
+        for task in itertools.islice(waiting, ahead - under_way):
+            ready.put(task)
             under_way += 1
         if not under_way:
             return
@@ -145,7 +161,7 @@ class _Slot:
 
     def serve(
         self,
-        work: bytes,
+        work: Path,
         ready: queue.SimpleQueue[_Task | None],
         results: queue.SimpleQueue[Done[Any] | Exception],
     ) -> None:
@@ -157,18 +173,22 @@ class _Slot:
             except Exception as error:  # no process can be started, say: the caller must know
                 results.put(error)
 
-    def _run(self, work: bytes, key: str, task: bytes) -> Done[Any] | None:
+    def _run(self, work: Path, key: str, task: Path) -> Done[Any] | None:
         """What came of the task; None once the engine is closed."""
+        told = task.with_suffix(".told")
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                told = self._process().submit(attempted, work, {}, task).result()
+                self._process().submit(attempted_on_disk, work, task, told).result()
             except (BrokenProcessPool, ShutdownExecutorError) as broken:
                 if self._ended:
                     return None
                 self._forget()
                 log.warning("worker_died key=%s attempt=%d reason=%s", key, attempt, _first(broken))
             else:
-                return done_of(key, pickle.loads(told), attempt)
+                outcome = pickle.loads(told.read_bytes())
+                told.unlink()
+                task.unlink()
+                return done_of(key, outcome, attempt)
         return given_up(key)
 
     def _process(self) -> Any:

@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from contracts import EngineUnavailable
+from engines.places import own_folder
 from engines.worker import QUIET, environment, put_in_place
 
 HOME = Path(__file__).resolve().parent.parent  # of the project's modules
 STORE = 128 * 2**20  # bytes of shared memory for what travels, and
 STORE_EACH = 16 * 2**20  # more for each worker; what does not fit waits on the disk
 FOLDER = "stock-ray-"  # with the driver's process id: logs and sockets of a cluster of its own
-LONGEST = 40  # characters of its path, since Unix sockets below it may have 107 in all
+LONGEST = 30  # characters of what is above it: Unix sockets below it may have 107 in all
 ANSWER_SECONDS = 5.0  # that an address has
 
 # All listen on 127.0.0.1 alone, which Ray does where it takes clusters for unsupported, and ask
@@ -63,7 +64,7 @@ def start(workers: int) -> Callable[[], None]:
     ray = installed()
     variables = {**environment(), **QUIET, "PYTHONPATH": _path()}
     with ExitStack() as stack:
-        folder = stack.enter_context(_folder())
+        folder = stack.enter_context(own_folder(FOLDER, longest=LONGEST))
         stack.callback(ray.shutdown)
         with put_in_place(variables), _own_signals(), _explained("does not start on this machine"):
             ray.init(
@@ -151,32 +152,6 @@ def _own_signals() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def _folder() -> Iterator[Path]:
-    """A folder for logs and sockets, gone with the cluster; those of killed drivers go as well."""
-    place = Path(tempfile.gettempdir())
-    if len(str(place)) > LONGEST - len(FOLDER):
-        place = Path("/tmp")
-    for left in place.glob(f"{FOLDER}*-*"):
-        if not _lives(left.name.removeprefix(FOLDER).partition("-")[0]):
-            shutil.rmtree(left, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER}{os.getpid()}-", dir=place))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _lives(process: str) -> bool:
-    try:
-        os.kill(int(process), 0)
-    except ProcessLookupError:
-        return False
-    except (ValueError, PermissionError):
-        return True
-    return True
 
 
 def _check_answers(address: str) -> None:

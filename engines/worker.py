@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Generic
 
 from threadpoolctl import threadpool_limits
@@ -75,6 +76,11 @@ def attempted(work: bytes, variables: Mapping[str, str], task: bytes) -> bytes:
         return pickle.dumps(perform(pickle.loads(work), key, payload))
     except Exception as surprise:  # of pickling: no such module here, a value that cannot travel
         return pickle.dumps(_surprised(surprise))
+
+
+def attempted_on_disk(work: Path, task: Path, told: Path) -> None:
+    """The same with everything in files."""
+    told.write_bytes(attempted(work.read_bytes(), {}, task.read_bytes()))
 
 
 def perform(work: Callable[[str, P], T], key: str, payload: P) -> Outcome[T]:

@@ -56,6 +56,24 @@ def die(key: str, folder: str, times: int = 1) -> int:
     return len(list(place.glob(f"{key}-*")))
 
 
+class Fatal:
+    """Kills whoever pickles it, the first time."""
+
+    def __init__(self, folder: str) -> None:
+        self.place = Path(folder) / "died"
+
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        if not self.place.exists():
+            self.place.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return str, ("survived",)
+
+
+def die_giving(key: str, folder: str) -> tuple[bytes, object]:
+    """A large value with, for `late`, the end of the worker in it."""
+    return bytes(10_000_000), Fatal(folder) if key == "late" else ""
+
+
 def surroundings(key: str, names: tuple[str, ...]) -> dict[str, str | None]:
     return {name: os.environ.get(name) for name in names}
 

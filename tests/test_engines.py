@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from processes import gone
 
 from contracts import BadSettings
 from engines import Done, EngineChoice, add_engine_flags, choice_of, open_engine
+from engines.places import own_folder
 from engines.worker import ONE_THREAD
 
 TESTS = Path(__file__).resolve().parent
@@ -169,6 +171,43 @@ def test_closing_ends_workers_in_the_midst_of_their_tasks():
         stuck = engine.map(engine_work.who, numbered(0, 600, 600))
         next(stuck)
     assert all(gone(pid) for pid in pids)
+
+
+def test_a_worker_that_dies_as_it_gives_its_value_back_is_not_waited_for(two, tmp_path):
+    tasks = [(key, str(tmp_path)) for key in ("a", "late", "b")]
+    found = by_key(two.map(engine_work.die_giving, tasks))
+    assert {key: (done.value[1], done.attempts) for key, done in found.items()} == {
+        "a": ("", 1),
+        "b": ("", 1),
+        "late": ("survived", 2),
+    }
+    assert all(len(done.value[0]) == 10_000_000 for done in found.values())
+
+
+def test_what_a_killed_process_left_is_swept_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], stdout=-1)
+    left, other = tmp_path / f"some-{int(ended.stdout)}-x", tmp_path / "some-thing-else"
+    left.mkdir()
+    other.mkdir()
+    with own_folder("some-") as folder, own_folder("some-") as second:
+        assert folder.is_dir() and second.is_dir() and not left.exists()
+    assert list(tmp_path.iterdir()) == [other]
+
+
+def test_a_place_whose_path_is_too_long_is_passed_over(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with own_folder("stock-test-", longest=len(str(tmp_path)) - 1) as folder:
+        assert folder.parent == Path("/tmp")
+
+
+def test_nothing_is_left_on_the_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with open_engine(EngineChoice(workers=2)) as engine:
+        for _ in engine.map(engine_work.square, numbered(*range(30))):
+            files = list(tmp_path.glob("stock-local-*/*"))
+            assert 1 <= len(files) <= 1 + 2 * 4  # the function; tasks under way, their values
+    assert list(tmp_path.iterdir()) == []
 
 
 DRIVER = """

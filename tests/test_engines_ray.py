@@ -175,16 +175,6 @@ def test_a_cluster_of_our_own_is_private_and_ends_with_its_driver(tmp_path):
     assert all(gone(pid) for pid in working)
 
 
-def test_what_a_killed_cluster_left_is_swept_up(tmp_path, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", "/tmp")
-    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], stdout=-1)
-    left = Path(f"/tmp/{ray_cluster.FOLDER}{int(ended.stdout)}-x")
-    left.mkdir()
-    with ray_cluster._folder() as folder:
-        assert folder.is_dir() and not left.exists()
-    assert not folder.exists()
-
-
 def test_without_ray_one_line_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(EngineUnavailable, match=r"pip install .* -r requirements-scale.txt"):
