@@ -111,7 +111,7 @@ COPY train.py bundling.py base_training.py fitting.py evaluation.py referee.py v
      walk_scores.py forecasters.py \
      as_published.py published_fits.py published_systems.py \
      tune.py search_space.py trial_ledger.py report.py scorecard.py \
-     registry_commands.py succession.py significance.py \
+     registry_commands.py succession.py pruning.py significance.py \
      forecast_log.py training_queue.py retraining.py leasing.py \
      baseline_arima.py model.py recipes.py registry.py metrics.py figures.py \
      serving.py served.py novelty.py bases.py inference.py model_store.py bands.py panel.py \
@@ -136,7 +136,7 @@ LABEL org.opencontainers.image.title="stock-forecasting-monitor" \
       org.opencontainers.image.description="Watches served forecasts for drift"
 COPY --from=monitor-venv /opt/venv /opt/venv
 COPY watch.py settle_command.py rounds.py retraining.py leasing.py \
-     registry_commands.py succession.py registry.py evaluation.py fitting.py forecasters.py walk_scores.py referee.py \
+     registry_commands.py succession.py pruning.py registry.py evaluation.py fitting.py forecasters.py walk_scores.py referee.py \
      metrics.py baseline_arima.py model.py \
      drift_monitor.py drift_report.py drift.py alerts.py \
      serving.py served.py novelty.py bases.py inference.py forecast_log.py \

@@ -8,6 +8,7 @@ old one or the new one. `python model_store.py check` says which configured tick
 from __future__ import annotations
 
 import argparse
+import glob
 import hashlib
 import json
 import logging
@@ -16,7 +17,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -244,6 +245,28 @@ class ModelStore:
         """The folder of a bundle that is here, not yet verified; None for any other name."""
         folder = self.models_dir / name
         return folder if BUNDLE_NAME.match(name) and folder.is_dir() else None
+
+    def unnamed(self, ticker: str, kept: Iterable[str], before: datetime) -> tuple[Path, ...]:
+        """Bundles of a ticker that no pointer and none of `kept` names, written before a moment.
+
+        Raises:
+            BadBundle: the pointer is unreadable, so that nobody can tell.
+        """
+        named = {*kept, *(reign.bundle for reign in self.reigns(ticker))}
+        found = sorted(self.models_dir.glob(f"{glob.escape(ticker)}_lstm_*"))
+        return tuple(
+            folder
+            for folder in found
+            if BUNDLE_NAME.match(folder.name)
+            and folder.name not in named
+            and datetime.fromtimestamp(folder.stat().st_mtime, UTC) < before
+        )
+
+    def discard(self, folder: Path) -> None:
+        """Delete a bundle: first its name, so that nobody meets half of one, then its files."""
+        trash = Path(tempfile.mkdtemp(prefix=".draft-", dir=self.models_dir))
+        folder.rename(trash / folder.name)
+        shutil.rmtree(trash)
 
     def adopt(self, ticker: str, folder: Path) -> Path:
         """Take a bundle that lies elsewhere into the store, under the time it was trained at.

@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from filelock import FileLock
 
 from contracts import ForecastingError, Performance, TrackingUnavailable, experiment_name
 from model_store import ModelStore, Published
+from tracking.retention import Policy, RunFact, delete, fact, spent
 from tracking.settlements import record
 from tracking.versions import Version, aliased, version_of, versions_of
 
@@ -244,6 +245,31 @@ class Registry:
                     artifact_uri=version.source, dst_path=str(into), tracking_uri=self._uri
                 )
             )
+
+    def prunable(
+        self, ticker: str, kept_versions: Iterable[str], policy: Policy
+    ) -> tuple[RunFact, ...]:
+        """Runs of a ticker that have had their time, the oldest first; deletes nothing.
+
+        Args:
+            ticker: whose.
+            kept_versions: versions that made a champion; the alias's is added.
+            policy: how much stays.
+        """
+        with self._reached():
+            found = self._client.get_experiment_by_name(experiment_name(ticker))
+            if found is None:
+                return ()
+            alias = aliased(self._client, model_name(ticker), CHAMPION)
+            numbers = {*kept_versions, *([alias] if alias else [])}
+            rows = self._client.search_model_versions(f"name = '{model_name(ticker)}'")
+            protected = {str(row.run_id) for row in rows if str(row.version) in numbers}
+            return spent([fact(run) for run in self._runs(ticker, "")], protected, policy)
+
+    def delete_runs(self, ticker: str, runs: Iterable[RunFact]) -> None:
+        """Delete runs with the versions they became; `mlflow gc` then frees what they hold."""
+        with self._reached():
+            delete(self._client, model_name(ticker), runs)
 
     def record_settlement(self, performance: Performance) -> tuple[str, ...]:
         """Log live figures, a run per version with news; the versions that had some."""

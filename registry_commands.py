@@ -1,4 +1,4 @@
-"""`python registry.py promote|rollback|history AAPL`, `python registry.py sync`: who is champion.
+"""`python registry.py promote|rollback|history AAPL`, `sync`, `prune`: who is champion, what stays.
 
 Knows how to ask and to print; `succession` decides.
 """
@@ -10,16 +10,25 @@ import json
 import logging
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from tqdm import tqdm
 
 from config import Settings, get_settings
 from contracts import BadBundle, BadSettings, ForecastingError, RefusedVersion, parse_ticker
 from model_store import ModelStore, read_card
+from pruning import Plan, Pruning
 from registry import Registry
 from succession import Change, Succession, rolled_back
+from tracking.retention import Policy
 from tracking.versions import Version
 
 Row = dict[str, Any]
+FREED = (
+    "MLflow keeps what is deleted until `mlflow gc --backend-store-uri` frees it; "
+    "until then `mlflow runs restore --run-id` brings a run back"
+)
 
 
 def history(ticker: str, settings: Settings) -> list[Row]:
@@ -124,6 +133,39 @@ def sync_all(tickers: Sequence[str], settings: Settings) -> list[Change | Foreca
     return found
 
 
+def pruned(arguments: argparse.Namespace, settings: Settings) -> list[Plan | ForecastingError]:
+    """What `prune` did to each ticker, or would do; one that is refused costs only itself.
+
+    Raises:
+        TrackingUnavailable: MLflow does not answer.
+    """
+    days, now = arguments.older_than_days, datetime.now(UTC)
+    policy = Policy(arguments.keep, None if days is None else now - timedelta(days=days))
+    pruning = Pruning(settings, Registry(settings.mlflow_tracking_uri))
+    act = pruning.plan if arguments.dry_run else pruning.carry_out
+    found: list[Plan | ForecastingError] = []
+    tickers = _tickers(arguments.tickers, settings)
+    for ticker in tqdm(tickers, desc="pruning", unit="ticker", disable=None):
+        try:
+            found.append(act(ticker, policy))
+        except BadBundle as error:
+            found.append(error)
+    return found
+
+
+def prune_table(found: Sequence[Plan | ForecastingError], *, dry_run: bool) -> str:
+    """A line per ticker that loses something or could not be looked at, and the sums."""
+    plans = [one for one in found if isinstance(one, Plan)]
+    lines = [str(one) for one in found if not isinstance(one, Plan) or one.runs or one.bundles]
+    runs, bundles = sum(len(one.runs) for one in plans), sum(len(one.bundles) for one in plans)
+    would = "would go" if dry_run else "deleted"
+    size = f"{sum(one.size for one in plans) / 1e6:.1f} MB"
+    lines.append(f"{would}: {runs} runs, {bundles} bundles ({size}) of {len(plans)} tickers")
+    if runs and not dry_run:
+        lines.append(FREED)
+    return "\n".join(lines)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Say who is champion and change it: MLflow's alias and the model store's pointer together.
 
@@ -133,6 +175,10 @@ def main(argv: list[str] | None = None) -> int:
     try:
         settings = get_settings()
         logging.basicConfig(level=settings.log_level, format="%(levelname)s %(name)s %(message)s")
+        if arguments.command == "prune":
+            pruned_all = pruned(arguments, settings)
+            print(prune_table(pruned_all, dry_run=arguments.dry_run))
+            return int(any(isinstance(one, ForecastingError) for one in pruned_all))
         if arguments.command == "sync":
             tickers = _tickers(arguments.tickers, settings)
             found = sync_all(tickers, settings)
@@ -186,6 +232,12 @@ def _tickers(named: Sequence[str], settings: Settings) -> tuple[str, ...]:
     return tuple(dict.fromkeys(parse_ticker(name) for name in named or everything))
 
 
+def _at_least_one(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="registry.py", description=main.__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -200,6 +252,18 @@ def _parser() -> argparse.ArgumentParser:
     told.add_argument("--json", action="store_true", help="print JSON")
     for one, what in ((rollback, "without MLflow"), (told, "what the model store alone remembers")):
         one.add_argument("--offline", action="store_true", help=what)
+    prune = commands.add_parser(
+        "prune", help="delete old runs, their versions, and bundles that nothing names any more"
+    )
+    prune.add_argument("tickers", nargs="*", help="symbols; default: all there are")
+    prune.add_argument(
+        "--keep",
+        type=_at_least_one,
+        default=26,
+        help="newest trainings and searches, and settlements, of each ticker (default 26)",
+    )
+    prune.add_argument("--older-than-days", type=float, help="and delete only what is older")
+    prune.add_argument("--dry-run", action="store_true", help="say what would go, and stop")
     sync = commands.add_parser("sync", help="publish what the champion alias names in MLflow")
     sync.add_argument("tickers", nargs="*", help="symbols; default: all there are")
     return parser

@@ -117,7 +117,9 @@ MAY_IMPORT = {
     "succession": WORDS
     | {"config", "recipes", "data_pipeline", "inference", "model_store", "bases", "registry"}
     | {"tracking", "serving", "referee", "evaluation"},
-    "registry_commands": WORDS | {"config", "model_store", "registry", "tracking", "succession"},
+    "pruning": WORDS | {"config", "model_store", "registry", "tracking"},
+    "registry_commands": WORDS
+    | {"config", "model_store", "registry", "tracking", "succession", "pruning"},
     "settle_command": WORDS | {"config", "data_pipeline", "forecast_log"},
     "retraining": WORDS,
     "leasing": WORDS,

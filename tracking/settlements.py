@@ -11,6 +11,7 @@ from typing import Any
 from contracts import Performance
 
 KIND = "settlement"
+NEWEST = 1000  # settlements looked at: those of the versions that still answer are among them
 
 
 def record(client: Any, experiment: str, performance: Performance) -> tuple[str, ...]:
@@ -50,11 +51,11 @@ def _known(client: Any, experiment: str) -> dict[str, str]:
     runs = client.search_runs(
         [experiment],
         f"tags.kind = '{KIND}' and status = 'FINISHED'",
-        order_by=["attributes.start_time ASC"],
-        max_results=1000,
+        order_by=["attributes.start_time DESC"],
+        max_results=NEWEST,
     )
     for run in runs:
-        found[run.data.tags["model_version"]] = run.data.tags["mark"]
+        found.setdefault(run.data.tags["model_version"], run.data.tags["mark"])
     return found
 
 
