@@ -17,7 +17,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -246,21 +246,10 @@ class ModelStore:
         folder = self.models_dir / name
         return folder if BUNDLE_NAME.match(name) and folder.is_dir() else None
 
-    def unnamed(self, ticker: str, kept: Iterable[str], before: datetime) -> tuple[Path, ...]:
-        """Bundles of a ticker that no pointer and none of `kept` names, written before a moment.
-
-        Raises:
-            BadBundle: the pointer is unreadable, so that nobody can tell.
-        """
-        named = {*kept, *(reign.bundle for reign in self.reigns(ticker))}
+    def bundles(self, ticker: str) -> tuple[Path, ...]:
+        """Every bundle of a ticker that is here, the oldest name first; none is verified."""
         found = sorted(self.models_dir.glob(f"{glob.escape(ticker)}_lstm_*"))
-        return tuple(
-            folder
-            for folder in found
-            if BUNDLE_NAME.match(folder.name)
-            and folder.name not in named
-            and datetime.fromtimestamp(folder.stat().st_mtime, UTC) < before
-        )
+        return tuple(folder for folder in found if BUNDLE_NAME.match(folder.name))
 
     def discard(self, folder: Path) -> None:
         """Delete a bundle: first its name, so that nobody meets half of one, then its files."""

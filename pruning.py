@@ -52,9 +52,14 @@ class Pruning:
         runs = self.registry.prunable(ticker, [reign.version for reign in reigns], policy)
         going = {run.run_id for run in runs}
         versions = self.registry.versions(ticker)
-        kept = [one.tags.get("model_bundle", "") for one in versions if one.run_id not in going]
+        named = {reign.bundle for reign in reigns}
+        named |= {one.tags.get("model_bundle", "") for one in versions if one.run_id not in going}
         before = (now or datetime.now(UTC)) - YOUNG
-        bundles = self.store.unnamed(ticker, kept, before)
+        bundles = tuple(
+            folder
+            for folder in self.store.bundles(ticker)
+            if folder.name not in named and _written(folder) < before
+        )
         size = sum(file.stat().st_size for bundle in bundles for file in bundle.iterdir())
         return Plan(ticker=ticker, runs=runs, bundles=bundles, size=size)
 
@@ -70,3 +75,7 @@ class Pruning:
             for bundle in plan.bundles:
                 self.store.discard(bundle)
         return plan
+
+
+def _written(folder: Path) -> datetime:
+    return datetime.fromtimestamp(folder.stat().st_mtime, UTC)

@@ -5,7 +5,7 @@ A model here is a ticker's own, or a base of many tickers that answers until it 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import repeat
 
 import numpy as np
@@ -14,6 +14,7 @@ from bands import Outlook, bands_by, sample_paths, share
 from calendars import listing_of, sessions_after
 from contracts import (
     BadBundle,
+    Band,
     Event,
     FloatArray,
     Forecast,
@@ -94,28 +95,39 @@ def _told(
     last = normalise(mids, lo, hi)[:, 0].tolist()
     bands = bands_by(served.edges(), outlook)
     for place, (seen, numbers) in enumerate(zip(views, series, strict=True)):
-        if not positive[place]:
+        if positive[place]:
+            yield _forecast(served, seen, numbers, bands[place], last[place])
+        else:
             yield _not_positive(served)
-            continue
-        provenance = seen.provenance
-        yield Forecast(
-            ticker=seen.ticker,
-            currency=listing_of(seen.ticker).currency,
-            as_of=provenance.last_session,
-            dates=sessions_after(seen.ticker, provenance.last_session, len(numbers[1])),
-            normalised=numbers[0],
-            prices=numbers[1],
-            smoothed_normalised=numbers[2] or None,
-            smoothed_prices=numbers[3] or None,
-            bands=bands[place],
-            last_normalised=last[place],
-            last_mid=seen.last_mid,
-            last_close=seen.last_close,
-            provenance=provenance,
-            model=served.identity,
-            skill=served.skill,
-            warnings=seen.warnings,
-        )
+
+
+def _forecast(
+    served: Served,
+    seen: View,
+    numbers: Sequence[tuple[float, ...]],
+    bands: Mapping[str, Band],
+    last_normalised: float,
+) -> Forecast:
+    """`numbers`: normalised, prices, and both smoothed or empty."""
+    as_of = seen.provenance.last_session
+    return Forecast(
+        ticker=seen.ticker,
+        currency=listing_of(seen.ticker).currency,
+        as_of=as_of,
+        dates=sessions_after(seen.ticker, as_of, len(numbers[1])),
+        normalised=numbers[0],
+        prices=numbers[1],
+        smoothed_normalised=numbers[2] or None,
+        smoothed_prices=numbers[3] or None,
+        bands=bands,
+        last_normalised=last_normalised,
+        last_mid=seen.last_mid,
+        last_close=seen.last_close,
+        provenance=seen.provenance,
+        model=served.identity,
+        skill=served.skill,
+        warnings=seen.warnings,
+    )
 
 
 def _rows(*tables: FloatArray | None) -> Iterator[tuple[tuple[float, ...], ...]]:

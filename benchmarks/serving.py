@@ -12,7 +12,6 @@ import http.client
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -21,39 +20,12 @@ from functools import partial
 from pathlib import Path
 
 import serving_stage
-from serving_stage import ROOT, Load, Stage, load
+from serving_many import everyone, recursive
+from serving_stage import REFERENCE, ROOT, Load, Stage, load, run_python
 
 MANY = 500
 BATCH = 100
 PARTS = ("cold", "warm", "size", "everyone", "recursive", "batch")
-REFERENCE = """
-import json, sys, time
-sys.path.insert(0, sys.argv[1])
-import numpy as np
-from model import LSTMStockModel
-from recipes import RECIPES
-network = LSTMStockModel(RECIPES["mlops_64_64_32"], seed=1)
-network.export_onnx(sys.argv[2] + "/recursive.onnx")
-network.model.save(sys.argv[2] + "/model.keras")
-import keras
-levels = np.linspace(0.2, 0.8, 50)
-
-def loaded():
-    return keras.models.load_model(sys.argv[2] + "/model.keras", compile=False)
-
-def loop(model):
-    path = list(levels)
-    for _ in range(30):
-        path.append(float(model.predict(np.array(path[-50:]).reshape(1, 50, 1), verbose=0)[0, 0]))
-    return path[50:]
-
-loop(loaded())
-times = []
-for _ in range(int(sys.argv[3])):
-    began = time.perf_counter(); model = loaded(); half = time.perf_counter(); loop(model)
-    times.append((half - began, time.perf_counter() - half))
-print(json.dumps(times))
-"""
 COLD = """
 import json, sys, time
 sys.path.insert(0, sys.argv[1]); sys.path.insert(0, sys.argv[1] + "/benchmarks")
@@ -93,76 +65,6 @@ print(json.dumps({
     "load": loading,
 }))
 """
-
-
-TOGETHER = """
-import json, sys, time
-sys.path.insert(0, sys.argv[1]); sys.path.insert(0, sys.argv[1] + "/benchmarks")
-from pathlib import Path
-from dataclasses import replace
-from serving_stage import Stage
-from data_pipeline import StockDataPipeline
-from champions import Champions
-from inference import Network, TrainedModel
-from model_store import ModelStore
-from recipes import RECIPES
-from served import view
-from serving import forecast_from, forecasts_from
-settings = Stage(Path(sys.argv[2])).settings
-own = Champions(ModelStore(settings.models_dir), 9).get("T000").served
-prices = StockDataPipeline("T000", settings).read()
-recipe, path = RECIPES["mlops_64_64_32"].as_dict(), Path(sys.argv[2]) / "recursive.onnx"
-
-def asked(many):
-    networks = [Network(path) for _ in range(100 if many else 1)]
-    served = [replace(own, model=TrainedModel(one, recipe)) for one in networks]
-    return [(served[n % len(served)], view(served[n % len(served)], prices)) for n in range(100)]
-
-def seconds(make):
-    make(); found = []
-    for _ in range(int(sys.argv[3])):
-        began = time.perf_counter(); make(); found.append(time.perf_counter() - began)
-    return min(found)
-
-found = {}
-for name, many in (("own", True), ("shared", False)):
-    rows = asked(many)
-    found[name] = (
-        seconds(lambda: [forecast_from(*row, 30, 10) for row in rows]),
-        seconds(lambda: forecasts_from(rows, 30, 10)),
-    )
-print(json.dumps(found))
-"""
-ALL = """
-import json, resource, sys, time
-sys.path.insert(0, sys.argv[1]); sys.path.insert(0, sys.argv[1] + "/benchmarks")
-from pathlib import Path
-from serving_stage import Stage
-from desk import ForecastDesk
-from forecast_all import forecast_all, written
-few = {"loaded_models": int(sys.argv[4]), "cached_answers": 64, "refresh": False}
-desk = ForecastDesk(Stage(Path(sys.argv[2])).settings.model_copy(update=few), promising=False)
-tickers = [f"T{number:03}" for number in range(int(sys.argv[3]))]
-
-def seconds(steps):
-    began = time.perf_counter()
-    with written(Path(sys.argv[2]) / "all.parquet") as write:
-        for some in forecast_all(desk, tickers, steps, True):
-            write(some)
-    return time.perf_counter() - began
-
-found = [seconds(1), *(seconds(steps) for steps in (29, 30, 31))]
-found.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)
-print(json.dumps(found))
-"""
-
-
-def run_python(code: str, *arguments: object) -> object:
-    """What a fresh interpreter on core 0 prints last, as JSON."""
-    command = ["taskset", "-c", "0", sys.executable, "-c", code, *map(str, arguments)]
-    quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    run = subprocess.run(command, capture_output=True, text=True, check=True, env=quiet)
-    return json.loads(run.stdout.splitlines()[-1])
 
 
 def cold(stage: Stage, times: int) -> list[str]:
@@ -280,37 +182,6 @@ def at_once(connection: http.client.HTTPConnection, tickers: Sequence[str], step
     connection.request("POST", "/predict/batch", asked, {"Content-Type": "application/json"})
     body = connection.getresponse().read()
     assert body.count(b'"prediction_steps"') == len(tickers), body[:500]
-
-
-def recursive(stage: Stage, times: int) -> list[str]:
-    """A hundred tickers of a network that is fed its own answers, in one process without HTTP."""
-    if not (stage.folder / "recursive.onnx").exists():
-        run_python(REFERENCE, ROOT, stage.folder, 1)
-    found = run_python(TOGETHER, ROOT, stage.folder, times)
-    rows = [
-        "| 100 tickers, 30 steps of `mlops_64_64_32`, views in memory | one by one | together "
-        "| faster |",
-        "|---|--:|--:|--:|",
-    ]
-    for name, text in (("own", "own weights each"), ("shared", "one network for all of them")):
-        alone, together = found[name]
-        cells = f"{alone * 1e3:.0f} ms | {together * 1e3:.0f} ms | {alone / together:.1f}x"
-        rows.append(f"| {text} | {cells} |")
-    return rows
-
-
-def everyone(stage: Stage, champions: int) -> list[str]:
-    """Every champion's forecast into a Parquet file, as `predict.py --all` writes it."""
-    rows = [
-        f"| {champions} champions, 30 steps with bands, into Parquet | models kept | models and "
-        "prices read on the way | all in memory | memory at most |",
-        "|---|--:|--:|--:|--:|",
-    ]
-    for kept in (champions, 128):
-        first, *later, memory = run_python(ALL, ROOT, stage.folder, champions, kept)
-        warm = f"{statistics.median(later):.2f} s" if kept >= champions else ""
-        rows.append(f"| | {kept} | {first:.1f} s | {warm} | {memory:.0f} MB |")
-    return rows
 
 
 def size(stage: Stage, tickers: Sequence[str]) -> list[str]:

@@ -6,6 +6,7 @@ Also the bare application that the real one is held against: `uvicorn serving_st
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import socket
 import subprocess
@@ -35,6 +36,34 @@ from recipes import find_recipe
 ROOT = Path(__file__).resolve().parent.parent
 START = date(2020, 1, 1)
 bare = FastAPI()
+REFERENCE = """
+import json, sys, time
+sys.path.insert(0, sys.argv[1])
+import numpy as np
+from model import LSTMStockModel
+from recipes import RECIPES
+network = LSTMStockModel(RECIPES["mlops_64_64_32"], seed=1)
+network.export_onnx(sys.argv[2] + "/recursive.onnx")
+network.model.save(sys.argv[2] + "/model.keras")
+import keras
+levels = np.linspace(0.2, 0.8, 50)
+
+def loaded():
+    return keras.models.load_model(sys.argv[2] + "/model.keras", compile=False)
+
+def loop(model):
+    path = list(levels)
+    for _ in range(30):
+        path.append(float(model.predict(np.array(path[-50:]).reshape(1, 50, 1), verbose=0)[0, 0]))
+    return path[50:]
+
+loop(loaded())
+times = []
+for _ in range(int(sys.argv[3])):
+    began = time.perf_counter(); model = loaded(); half = time.perf_counter(); loop(model)
+    times.append((half - began, time.perf_counter() - half))
+print(json.dumps(times))
+"""
 
 
 @bare.get("/predict")
@@ -44,6 +73,14 @@ async def answer() -> Response:
 
 
 _BODY = Path(os.environ.get("BARE_BODY", os.devnull)).read_bytes()
+
+
+def run_python(code: str, *arguments: object) -> object:
+    """What a fresh interpreter on core 0 prints last, as JSON."""
+    command = ["taskset", "-c", "0", sys.executable, "-c", code, *map(str, arguments)]
+    quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    run = subprocess.run(command, capture_output=True, text=True, check=True, env=quiet)
+    return json.loads(run.stdout.splitlines()[-1])
 
 
 @dataclass(frozen=True)

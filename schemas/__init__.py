@@ -3,6 +3,7 @@
 Knows contracts and pydantic; no HTTP, no settings, no file.
 """
 
+from schemas.batches import BatchIn, BatchOut
 from schemas.checks import (
     REPORT_PATTERN,
     CheckAskedOut,
@@ -31,8 +32,6 @@ from schemas.forecasts import (
     IT,
     PROBABILITY_EXAMPLE,
     BandOut,
-    BatchIn,
-    BatchOut,
     DataOut,
     ForecastOut,
     IdentityOut,
