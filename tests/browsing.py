@@ -31,7 +31,8 @@ SETTLED = """() => {
 }"""
 AT_ONCE = "*, *::before, *::after { transition: none !important; animation: none !important; }"
 # What can be operated and is shown, and is no part of a group that arrow keys walk through
-CONTROLS = """() => [...document.querySelectorAll('button, a[href], input, select, textarea')]
+CONTROLS = """() => [...document.querySelectorAll(
+    'button, a[href], input, select, textarea, summary')]
   .filter(e => e.tabIndex >= 0 && !e.disabled && e.getAttribute('role') !== 'radio'
     && e.checkVisibility({checkVisibilityCSS: true}))
   .map(e => e.dataset.stop = e.dataset.stop ?? String(Math.random()))"""

@@ -154,8 +154,16 @@ def test_the_other_file_is_the_answer_of_the_service(visit, stack, tmp_path):
     assert json.loads(file.read_text()) == said
 
 
+def show_command(page: Page) -> None:
+    """Open what is folded away, by the keyboard."""
+    if not page.get_by_test_id("stCode").count():
+        page.locator("summary", has_text="The same from a command line").press("Enter")
+    expect(page.get_by_test_id("stCode").last).to_be_visible()
+
+
 def test_the_command_shown_gives_the_same_answer(visit, stack):
     said = generate(visit, stack, 20)
+    show_command(visit.page)
     command = visit.page.get_by_test_id("stCode").last.inner_text()
     url = re.search(r"'(.+)'", command.replace("\n", ""))
     assert url and httpx.get(url[1], timeout=30).json() == said
@@ -281,6 +289,7 @@ def test_the_keyboard_alone_changes_the_tab_and_generates(visit, stack):
         page.get_by_role("button", name="Generate forecast").press(key)
         expect(page.get_by_role("heading", name=f"the next {steps} sessions")).to_be_visible()
     settled(page)
+    show_command(page)
     page.get_by_test_id("stCode").last.press("Tab")
     expect(page.get_by_role("button", name="Copy to clipboard").last).to_be_focused()
 

@@ -186,7 +186,7 @@ def test_the_page_shows_its_key_to_the_service_and_to_nobody_else(page, behind, 
         sent.append(request.headers.get("Authorization"))
         return healthy(request)
 
-    shown = page(answer)
+    shown = page(answer, command="true")
     assert set(sent) == {"Bearer stock_secret"}
     assert "secret" not in everything(shown) + shown.code[0].value
     assert shown.code[0].value.startswith('curl -H "Authorization: Bearer $STOCK_API_KEY"')

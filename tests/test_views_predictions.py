@@ -214,7 +214,7 @@ def test_no_smoothed_column_without_smoothing(page, behind):
 
 
 def test_the_command_shown_is_the_very_request(page, behind):
-    assert page(behind(FakeDesk())).code[0].value == (
+    assert page(behind(FakeDesk()), command="true").code[0].value == (
         "curl 'http://127.0.0.1:8000/predict?ticker=AAPL&steps=30&smoothing=true'"
     )
 

@@ -182,8 +182,11 @@ def download(label: str, text: str, name: str, mime: str) -> None:
 
 
 def show_command(wish: Wish) -> None:
-    """The same answer without this page."""
-    st.subheader("The same from a command line")
+    """The same answer without this page, once somebody wants to see it."""
+    # Streamlit's script for blocks of code is the largest but the chart's
+    more = st.expander("The same from a command line", key="command", bind="query-params")
+    if not more.open:
+        return
     url = wish.public_url + forecast_path(wish.ticker, wish.steps, wish.smoothing)
     key = '-H "Authorization: Bearer $STOCK_API_KEY" ' if wish.needs_key else ""
-    st.code(f"curl {key}'{url}'", language=None, wrap_lines=True)
+    more.code(f"curl {key}'{url}'", language=None, wrap_lines=True)
