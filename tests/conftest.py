@@ -14,7 +14,8 @@ import postgres
 import pytest
 import redis_process
 import sqlalchemy as sa
-from fake_desk import FakeDesk, FakePages
+from fake_desk import FakeDesk
+from fake_pages import FakePages
 from project import Project, free_port
 from starlette.testclient import TestClient
 

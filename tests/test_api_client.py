@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import httpx
 import pytest
-from fake_desk import (
-    PAGE,
+from fake_pages import PAGE, FakePages
+from invented_exhibits import make_info, make_performance, make_runs
+from invented_forecasts import (
     REPORT,
     RUN_ID,
-    FakePages,
     make_champion,
     make_drift,
     make_forecast,
-    make_info,
-    make_performance,
     make_probability,
-    make_runs,
 )
 
 from answers import forecast_answer, probability_answer

@@ -13,19 +13,18 @@ from pathlib import Path
 
 import hypothesis
 import pytest
-from fake_desk import (
+from fake_desk import FakeDesk, Inline
+from hypothesis import given
+from hypothesis import strategies as st
+from invented_forecasts import (
     BUNDLE,
     COLD,
     FILE,
     SKILL,
-    FakeDesk,
-    Inline,
     make_champion,
     make_forecast,
     make_probability,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import ValidationError
 from starlette.testclient import TestClient
 

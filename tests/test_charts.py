@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import date
 
 import pytest
-from fake_desk import FILE, make_forecast
+from invented_forecasts import FILE, make_forecast
 
 from charts.fan import fan_chart
 from charts.look import DARK, LIGHT, palette_of

@@ -13,7 +13,8 @@ from urllib.parse import quote
 import hypothesis
 import pytest
 import schemathesis
-from fake_desk import FakeDesk, FakePages
+from fake_desk import FakeDesk
+from fake_pages import FakePages
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel

@@ -9,7 +9,7 @@ import numpy as np
 import orjson
 import pytest
 from builders import provenance
-from fake_desk import OWN, make_drift
+from invented_forecasts import OWN, make_drift
 from staged import AS_OF, AT, bars, bases, publish, put_bars, put_prices, truncate
 
 import desk as desk_module

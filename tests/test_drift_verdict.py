@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import date
 
 import pytest
-from fake_desk import make_drift
+from invented_forecasts import make_drift
 
 from contracts import CheckedSession
 from forecast_log import parse_verdict, verdict_json

@@ -5,7 +5,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from fake_desk import make_forecast
+from invented_forecasts import make_forecast
 
 from contracts import Answer, DeadlineExceeded, NoChampion, Overloaded
 from forecast_cache import ForecastCache, SingleFlight

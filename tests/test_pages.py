@@ -12,7 +12,9 @@ from datetime import date
 import numpy as np
 import pandas as pd
 import pytest
-from fake_desk import FakeDesk, FakePages, make_forecast, make_prices
+from fake_desk import FakeDesk
+from fake_pages import FakePages
+from invented_forecasts import make_forecast, make_prices
 from starlette.testclient import TestClient
 
 from app import create_app

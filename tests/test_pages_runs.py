@@ -8,7 +8,9 @@ from datetime import UTC, date, datetime
 
 import httpx
 import pytest
-from fake_desk import RUN_ID, FakeDesk, FakePages
+from fake_desk import FakeDesk
+from fake_pages import FakePages
+from invented_forecasts import RUN_ID
 from starlette.testclient import TestClient
 
 from app import create_app

@@ -7,15 +7,10 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from fake_desk import (
-    PAGE,
-    REPORT,
-    FakeDesk,
-    FakePages,
-    make_drift,
-    make_forecast,
-    make_performance,
-)
+from fake_desk import FakeDesk
+from fake_pages import PAGE, FakePages
+from invented_exhibits import make_performance
+from invented_forecasts import REPORT, make_drift, make_forecast
 from starlette.testclient import TestClient
 
 from app import create_app

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from fake_desk import FakeDesk, FakePages
+from fake_desk import FakeDesk
+from fake_pages import FakePages
 from starlette.testclient import TestClient
 
 from app import create_app

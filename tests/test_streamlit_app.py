@@ -10,7 +10,8 @@ import httpx
 import pytest
 import streamlit as st
 from conftest import ROOT
-from fake_desk import FakeDesk, FakePages
+from fake_desk import FakeDesk
+from fake_pages import FakePages
 from shown import everything, figures, refuse, texts
 
 TABS = ["Predictions", "Compare", "Scores", "MLflow runs", "Drift", "Info"]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from fake_desk import FILE, FakeDesk, FakePages, make_forecast
+from fake_desk import FakeDesk
+from fake_pages import FakePages
+from invented_forecasts import FILE, make_forecast
 from shown import html_of, texts
 
 from charts.comparison import comparison_chart

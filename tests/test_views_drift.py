@@ -6,7 +6,9 @@ from dataclasses import replace
 from datetime import date, timedelta
 
 import pytest
-from fake_desk import REPORT, FakeDesk, FakePages, make_drift
+from fake_desk import FakeDesk
+from fake_pages import FakePages
+from invented_forecasts import REPORT, make_drift
 from shown import texts
 
 from charts.look import LIGHT

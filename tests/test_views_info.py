@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import httpx
-from fake_desk import FakeDesk, FakePages
+from fake_desk import FakeDesk
+from fake_pages import FakePages
 from shown import figures, texts
 
 from contracts import NoChampion

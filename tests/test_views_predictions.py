@@ -10,16 +10,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from fake_desk import (
-    FILE,
-    FakeDesk,
-    FakePages,
-    cold_desk,
-    make_forecast,
-    make_probability,
-    stale_desk,
-    synthetic_desk,
-)
+from fake_desk import FakeDesk, cold_desk, stale_desk, synthetic_desk
+from fake_pages import FakePages
+from invented_forecasts import FILE, make_forecast, make_probability
 from shown import everything, figures, html_of, refuse, texts
 
 import wording

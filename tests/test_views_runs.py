@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 
-from fake_desk import FakeDesk, FakePages, make_runs
+from fake_desk import FakeDesk
+from fake_pages import FakePages
+from invented_exhibits import make_runs
 from shown import texts
 
 from charts.look import LIGHT

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from fake_desk import FakeDesk, FakePages, cold_desk, make_walk
+from fake_desk import FakeDesk, cold_desk
+from fake_pages import FakePages
+from invented_exhibits import make_walk
 from shown import texts
 
 import wording

@@ -10,7 +10,8 @@ from importlib.metadata import version
 from urllib.parse import quote
 
 import pytest
-from fake_desk import FakeDesk, make_champion
+from fake_desk import FakeDesk
+from invented_forecasts import make_champion
 from starlette.testclient import TestClient
 from test_app import every_error
 

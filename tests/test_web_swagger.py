@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import httpx
 import pytest
 from browsing import PATIENCE, QUIET, watched
@@ -18,9 +20,10 @@ def url(tmp_path_factory):
     if swagger.files() is None:
         absent("fastapi-offline is not installed; make install", "REQUIRE_BROWSER")
     address = f"http://127.0.0.1:{(port := free_port())}"
-    served = ("uvicorn", "tests.fake_desk:app", "--app-dir", str(ROOT), "--port", str(port))
+    served = ("uvicorn", "fake_desk:app", "--app-dir", str(ROOT / "tests"), "--port", str(port))
     project = Project(tmp_path_factory.mktemp("docs"))
-    with project.serving(*served, until=f"{address}/health"):
+    ours = os.pathsep.join((str(ROOT), os.environ.get("PYTHONPATH", "")))
+    with project.serving(*served, until=f"{address}/health", PYTHONPATH=ours):
         yield address
 
 
