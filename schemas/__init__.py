@@ -29,14 +29,11 @@ from schemas.common import (
 )
 from schemas.forecasts import (
     EXAMPLE,
-    IT,
-    PROBABILITY_EXAMPLE,
     BandOut,
     DataOut,
+    ForecastIn,
     ForecastOut,
     IdentityOut,
-    ProbabilityIn,
-    ProbabilityOut,
     SkillOut,
     WarningOut,
 )
@@ -54,6 +51,7 @@ from schemas.prices import (
     RankOut,
     TickerList,
 )
+from schemas.probabilities import IT, PROBABILITY_EXAMPLE, ProbabilityIn, ProbabilityOut
 from schemas.problems import FieldProblem, ProblemOut
 from schemas.promises import LiveScoresOut, PerformanceOut, PerformanceRowOut
 from schemas.runs import (
@@ -94,6 +92,7 @@ __all__ = [
     "EXAMPLE",
     "FeatureDriftOut",
     "FieldProblem",
+    "ForecastIn",
     "ForecastOut",
     "HealthOut",
     "IT",

@@ -11,14 +11,18 @@ from fastapi.responses import Response
 from fastapi.routing import APIRoute
 
 from contracts import Answer, Forecast, ForecastingError, Probability, Refused
-from schemas import BatchIn, BatchOut, ForecastOut, ProbabilityIn, ProbabilityOut, part_of
+from schemas import (
+    BatchIn,
+    BatchOut,
+    ForecastIn,
+    ForecastOut,
+    ProbabilityIn,
+    ProbabilityOut,
+    part_of,
+)
 from web.dependencies import (
     Desk,
     PartsDep,
-    SmoothingQuery,
-    StepsQuery,
-    StrictQuery,
-    TickerQuery,
 )
 from web.problems import may_answer, problem_of
 
@@ -64,20 +68,15 @@ UNCHANGED: dict[int | str, dict[str, Any]] = {
     responses={**may_answer(404, 409, 422, 503), **UNCHANGED},
 )
 async def predict(
-    request: Request,
-    ticker: TickerQuery,
-    parts: PartsDep,
-    steps: StepsQuery = None,
-    smoothing: SmoothingQuery = True,
-    strict: StrictQuery = False,
+    request: Request, question: Annotated[ForecastIn, Query()], parts: PartsDep
 ) -> Response:
     """The next mid-prices of one ticker, with a band around each and the model's honest skill."""
-    asked = (ticker, steps or parts.default_steps, smoothing)
+    asked = (question.ticker, question.steps or parts.default_steps, question.smoothing)
     if (answer := parts.desk.at_hand(*asked)) is None:
         request_id: str = getattr(request.state, "request_id", "")
         answer = await parts.work.run(asked, partial(parts.desk.answer, *asked, request_id))
-    _remember(request, asked, strict)
-    return sent(request, answer, strict)
+    _remember(request, asked, question.strict)
+    return sent(request, answer, question.strict)
 
 
 router.include_router(remembering)
