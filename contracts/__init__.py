@@ -35,6 +35,7 @@ from contracts.errors import (
     UnknownReport,
     UnknownRun,
     UnknownTicker,
+    WorkerLost,
     parse_ticker,
 )
 from contracts.forecasts import (
@@ -158,6 +159,7 @@ __all__ = [
     "UnknownReport",
     "UnknownRun",
     "UnknownTicker",
+    "WorkerLost",
     "VERSION",
     "Verdict",
     "WalkForward",

@@ -73,6 +73,10 @@ class NoBase(ForecastingError):
     code = "no_base"
 
 
+class WorkerLost(NoBase):
+    """One of several workers that make a base together has gone; what all had done is kept."""
+
+
 class BadBundle(ForecastingError):
     """A model folder that is incomplete, altered or unreadable. It is never loaded."""
 

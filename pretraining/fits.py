@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from contracts import NoBase
+from contracts import NoBase, WorkerLost
 from model import LSTMStockModel
 from pretraining.batches import dataset, dealt, keras_order
 from pretraining.rows import WindowTable
@@ -56,6 +57,19 @@ class Lesson:
         return max(self.recipe.base_epochs, least)
 
 
+@contextmanager
+def _together() -> Iterator[None]:
+    """Says that a worker has gone in words of ours."""
+    try:
+        yield
+    except tf.errors.UnavailableError as error:
+        raise WorkerLost(
+            "another worker has gone; start the same command on every worker again, and they go "
+            "on after the last epoch that all of them had done"
+        ) from error
+
+
+@_together()
 def fit_network(lesson: Lesson, spread: Spread, work: Unfinished) -> LSTMStockModel:
     """Fit to every window for a fixed number of epochs, the learning rate falling to zero.
 
@@ -69,6 +83,7 @@ def fit_network(lesson: Lesson, spread: Spread, work: Unfinished) -> LSTMStockMo
 
     Raises:
         NoBase: the workers hold different windows.
+        WorkerLost: one of them has gone.
     """
     with spread.strategy.scope():
         network = _fresh(lesson, spread)
@@ -83,7 +98,7 @@ def fit_network(lesson: Lesson, spread: Spread, work: Unfinished) -> LSTMStockMo
             network.model.reset_metrics()
             loss = _epoch(step, fed, lesson.updates)
             work.keep(lesson.name, epoch, _state(network.model))
-            log.info("fitted what=%s epoch=%d loss=%.6f", lesson.name, epoch, float(loss))
+            log.info("fitted what=%s epoch=%d loss=%.6f", lesson.name, epoch, loss)
             bar.update()
     return network if spread.replicas == 1 else _alone(network)
 
@@ -137,16 +152,18 @@ def _step(network: Any, spread: Spread) -> Any:
     return tf.function(step, reduce_retracing=True)
 
 
-def _epoch(step: Any, fed: Any, updates: int) -> Any:
+def _epoch(step: Any, fed: Any, updates: int) -> float:
     batches, loss = iter(fed), math.nan
     for _ in range(updates):
         loss = step(batches)
-    return loss
+    return float(loss)
 
 
 def _variables(network: Any) -> list[Any]:
     """Weights, the state of dropout's random numbers, and all that the optimizer remembers."""
-    return [*network.variables, *network.optimizer.variables]
+    scores = {id(variable) for variable in network.metrics_variables}
+    own = [variable for variable in network.variables if id(variable) not in scores]
+    return [*own, *network.optimizer.variables]
 
 
 def _state(network: Any) -> list[np.ndarray]:

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from contracts import ForecastingError
+from contracts import ForecastingError, WorkerLost
 from whole_files import replace_file
 
 log = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ def unfinished(target: Path, worker: int = 0) -> Iterator[Unfinished]:
     """The folder of the work on `target`, beside it; one holder at a time across processes.
 
     It is gone once the work is done or cannot be done (ForecastingError), and stays where it was
-    interrupted.
+    interrupted or a worker was lost.
 
     Args:
         target: what is made.
@@ -87,8 +87,9 @@ def unfinished(target: Path, worker: int = 0) -> Iterator[Unfinished]:
     try:
         yield Unfinished(folder)
         shutil.rmtree(folder)
-    except ForecastingError:
-        shutil.rmtree(folder)
+    except ForecastingError as error:
+        if not isinstance(error, WorkerLost):
+            shutil.rmtree(folder)
         raise
     finally:
         os.close(handle)

@@ -1,8 +1,12 @@
 """A base's fit: windows from disk, in Keras' order, resumable, the same weights bit for bit."""
 
+import json
 import math
 import os
 import shutil
+import subprocess
+import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date
@@ -12,8 +16,9 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from project import ROOT, free_port
 
-from contracts import BadSettings, NoBase, NotEnoughHistory
+from contracts import BadSettings, NoBase, NotEnoughHistory, WorkerLost
 from generate_synthetic_data import generate_synthetic_stock_data
 from model import LSTMStockModel
 from panel import PanelInputs, panel_inputs, stack, targets, training_windows
@@ -272,6 +277,64 @@ def test_several_workers_need_to_know_each_other(monkeypatch, text):
         open_spread("multi-worker")
 
 
+# Several devices
+
+
+def cluster(ports, index):
+    workers = [f"127.0.0.1:{port}" for port in ports]
+    return json.dumps({"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}})
+
+
+def started(strategy, folder, epochs, ports=(), index=0):
+    """`base_worker.py` as a process; its output comes through pipes."""
+    return subprocess.Popen(
+        [sys.executable, ROOT / "tests" / "base_worker.py", strategy, folder, str(epochs)],
+        env=os.environ | ({"TF_CONFIG": cluster(ports, index)} if ports else {}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def two_workers(folder, epochs):
+    ports = (free_port(), free_port())
+    return [
+        started("multi-worker", folder / str(index), epochs, ports, index) for index in range(2)
+    ]
+
+
+def said(process):
+    """Replicas, hash of the weights, loss."""
+    out, err = process.communicate(timeout=250)
+    assert process.returncode == 0, err
+    replicas, weights, loss = out.split()
+    return int(replicas), weights, float(loss)
+
+
+@pytest.mark.long
+def test_workers_hold_the_same_weights_at_the_loss_of_one_alone(tmp_path):
+    one, other = (said(process) for process in two_workers(tmp_path, 3))
+    mirrored = said(started("mirrored", tmp_path / "mirrored", 3))
+    alone = said(started("none", tmp_path / "none", 3))
+    assert one == other
+    assert (one[0], mirrored[0], alone[0]) == (2, 2, 1)
+    assert one[2] == pytest.approx(alone[2], rel=1e-3)
+    assert mirrored[2] == pytest.approx(one[2], rel=1e-5)
+
+
+@pytest.mark.long
+def test_after_a_worker_was_killed_all_go_on_to_the_same_weights(tmp_path):
+    whole = [said(process) for process in two_workers(tmp_path / "whole", 12)]
+    survivor, killed = two_workers(tmp_path / "again", 12)
+    while not Unfinished(tmp_path / "again" / "1").epochs("trial"):
+        time.sleep(0.1)
+    killed.kill()
+    killed.communicate(timeout=60)
+    _, err = survivor.communicate(timeout=250)
+    assert "WorkerLost: another worker has gone; start the same command" in err
+    assert [said(process) for process in two_workers(tmp_path / "again", 12)] == whole
+
+
 # What an interrupted run leaves
 
 
@@ -313,6 +376,15 @@ def test_nothing_is_left_of_work_that_is_done_or_cannot_be(tmp_path):
         work.begin({})
         raise NoBase("no")
     assert not list(tmp_path.iterdir())
+
+
+def test_what_was_done_before_a_worker_was_lost_stays(tmp_path):
+    with pytest.raises(WorkerLost), unfinished(tmp_path / "base") as work:
+        work.keep("trial", 1, [np.zeros(1)])
+        raise WorkerLost("gone")
+    with pytest.raises(KeyboardInterrupt), unfinished(tmp_path / "base") as work:
+        assert work.epochs("trial") == [1]
+        raise KeyboardInterrupt
 
 
 def test_interrupted_work_may_be_forgotten(tmp_path):
