@@ -107,16 +107,18 @@ FROM worker AS train
 LABEL org.opencontainers.image.title="stock-forecasting-train" \
       org.opencontainers.image.description="Trains and judges stock forecasting models"
 COPY --from=train-venv /opt/venv /opt/venv
-COPY train.py bundling.py base_training.py fitting.py evaluation.py referee.py versions.py \
+COPY train.py many.py many_trainings.py assignments.py recording.py \
+     bundling.py base_training.py fitting.py evaluation.py referee.py versions.py \
      walk_scores.py forecasters.py \
      as_published.py published_fits.py published_systems.py \
-     tune.py search_space.py trial_ledger.py report.py scorecard.py \
+     tune.py many_searches.py search_trials.py search_space.py trial_ledger.py report.py scorecard.py \
      registry_commands.py succession.py pruning.py significance.py \
      forecast_log.py training_queue.py retraining.py leasing.py \
      baseline_arima.py model.py recipes.py registry.py metrics.py figures.py \
      serving.py served.py novelty.py bases.py inference.py model_store.py bands.py panel.py \
      data_pipeline.py generate_synthetic_data.py whole_files.py features.py calendars.py config.py ./
 COPY contracts/ contracts/
+COPY engines/ engines/
 COPY pretraining/ pretraining/
 COPY records/ records/
 COPY prices/ prices/
@@ -138,11 +140,12 @@ COPY --from=monitor-venv /opt/venv /opt/venv
 COPY watch.py settle_command.py rounds.py retraining.py leasing.py \
      registry_commands.py succession.py pruning.py registry.py evaluation.py fitting.py forecasters.py walk_scores.py referee.py \
      metrics.py baseline_arima.py model.py \
-     drift_monitor.py drift_report.py drift.py alerts.py \
+     drift_monitor.py drift_check.py many.py many_checks.py drift_report.py drift.py alerts.py \
      serving.py served.py novelty.py bases.py inference.py forecast_log.py \
      model_store.py recipes.py bands.py panel.py significance.py \
      data_pipeline.py generate_synthetic_data.py whole_files.py figures.py features.py calendars.py config.py ./
 COPY contracts/ contracts/
+COPY engines/ engines/
 COPY watching/ watching/
 COPY records/ records/
 COPY prices/ prices/

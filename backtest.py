@@ -16,45 +16,75 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from tqdm import tqdm
 
-from config import get_settings, with_flags
-from contracts import BadSettings, ForecastingError, parse_ticker
-from data_pipeline import StockDataPipeline
+from config import Settings, chosen_tickers, get_settings, with_flags
+from contracts import BadSettings, ForecastingError
+from engines import choice_of
+from many import add_many_flags
+from many_walks import Walks, walk_ticker, write_rows
 from recipes import find_recipe
 from report import write_report
-from scorecard import pooled, score
-from walkforward import Plan, walk
+from scorecard import pooled
+from walkforward import Plan
+
+Rows = Callable[[], Iterator[pd.DataFrame]]  # a table for each ticker, one at a time
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Walk forward over past origins and score the LSTM beside every baseline."""
+    """Walk forward over past origins and score the LSTM beside every baseline.
+
+    Exit 1 if one of several tickers failed.
+    """
     arguments = _parser().parse_args(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    failed: list[str] = []
     try:
-        plan = _plan(arguments)
-        tickers = tuple(parse_ticker(t) for t in arguments.tickers) or plan.settings.tickers
-        walked = list(_walk_all(tickers, plan))
+        settings = _settings(arguments)
+        plan = _plan(arguments, settings)
+        tickers = chosen_tickers(arguments.tickers, arguments.tickers_file) or settings.tickers
+        for line in _walked(Walks(tickers, plan, settings), arguments, failed):
+            print(line)
     except ForecastingError as error:
         print(f"backtest.py: {error}", file=sys.stderr)
         return 2
-    rows = pd.concat([part for part, _ in walked], ignore_index=True)
-    scores = score(rows, pd.concat([part for _, part in walked]), plan.stride)
+    if failed:
+        print(f"backtest.py: failed: {' '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _walked(walks: Walks, arguments: argparse.Namespace, failed: list[str]) -> Iterator[str]:
+    """Walk, write what was asked for, and say the scores; `failed` takes what could not be."""
+    if len(walks.tickers) == 1:
+        (ticker,) = walks.tickers
+        only = walk_ticker(ticker, walks.asked(ticker))
+        yield _told({ticker: only.scores}, lambda: iter([only.rows]), (walks.plan, arguments))
+        return
+    wants_rows = bool(arguments.forecasts or arguments.report)
+    walk_job = walks.job(rows=wants_rows, afresh=arguments.afresh)
+    with walk_job.job as job:
+        for _ in walk_job.run(choice_of(arguments)):
+            pass
+        if scores := walk_job.scores():
+            yield _told(scores, walk_job.parts, (walks.plan, arguments))
+        ended = job.finish()
+    failed += ended.failed
+    yield f"walk forward: {ended}"
+    if not failed:
+        walk_job.forget_rows()
+
+
+def _told(scores: dict[str, Any], rows: Rows, wish: tuple[Plan, argparse.Namespace]) -> str:
+    """Write the files that were asked for; the table of scores."""
+    plan, arguments = wish
     answer = {"plan": _described(plan), "pooled": pooled(scores), "tickers": scores}
     if arguments.forecasts:
-        rows.to_parquet(arguments.forecasts, index=False)
+        write_rows(arguments.forecasts, rows())
     if arguments.json:
         arguments.json.write_text(json.dumps(answer, indent=2) + "\n", "utf-8")
     if arguments.report:
-        write_report(arguments.report, rows, answer)
-    print(table(scores))
-    return 0
-
-
-def _walk_all(tickers: tuple[str, ...], plan: Plan) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
-    for ticker in tqdm(tickers, desc="walk forward", unit="ticker"):
-        yield walk(ticker, StockDataPipeline(ticker, plan.settings).load(), plan)
+        write_report(arguments.report, pd.concat(rows(), ignore_index=True), answer)
+    return table(scores)
 
 
 def table(scores: dict[str, Any]) -> str:
@@ -89,14 +119,16 @@ def _described(plan: Plan) -> dict[str, Any]:
         "stride": plan.stride,
         "lstm": "champion" if plan.champion else plan.recipe.name,
         "refit_every": plan.refit_every,
-        "seed": plan.settings.seed,
+        "seed": plan.seed,
     }
 
 
-def _plan(arguments: argparse.Namespace) -> Plan:
-    settings = get_settings()
+def _settings(arguments: argparse.Namespace) -> Settings:
     flags = {n: v for n in ("recipe", "epochs") if (v := getattr(arguments, n)) is not None}
-    settings = with_flags(settings, flags)
+    return with_flags(get_settings(), flags)
+
+
+def _plan(arguments: argparse.Namespace, settings: Settings) -> Plan:
     if arguments.start > arguments.end:
         raise BadSettings(f"--start {arguments.start} is later than --end {arguments.end}")
     given = {name: getattr(settings, name) for name in settings.model_fields_set}
@@ -108,7 +140,8 @@ def _plan(arguments: argparse.Namespace) -> Plan:
         recipe=find_recipe(settings.recipe, given),
         champion=arguments.champion,
         refit_every=None if arguments.no_refit else arguments.refit_every,
-        settings=settings,
+        seed=settings.seed,
+        start_date=settings.start_date,
     )
 
 
@@ -116,6 +149,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="backtest.py", description=main.__doc__)
     add = parser.add_argument
     add("tickers", nargs="*", help="symbols; default: STOCK_TICKERS")
+    add_many_flags(parser)
     add("--start", type=date.fromisoformat, required=True, help="first origin, YYYY-MM-DD")
     add("--end", type=date.fromisoformat, required=True, help="last origin, YYYY-MM-DD")
     add("--steps", type=_within(1, 90), default=30, help="sessions ahead (default 30)")

@@ -40,25 +40,35 @@ def fit(mids: FloatArray, order: tuple[int, int, int] = ORDER) -> Any:
         return ARIMA(np.asarray(mids, dtype=float), order=order).fit()
 
 
-def one_step(mids: FloatArray, first_origin: int) -> tuple[FloatArray, dict[str, float]]:
+def fit_by(mids: FloatArray, origin: int) -> Any:
+    """The judged form: fitted on the FIT_SESSIONS mids that end at position `origin`.
+
+    Raises:
+        NotEnoughHistory: fewer than 30 of them.
+    """
+    return fit(mids[max(0, origin + 1 - FIT_SESSIONS) : origin + 1])
+
+
+def one_step(
+    mids: FloatArray, first_origin: int, fitted: Any = None
+) -> tuple[FloatArray, dict[str, float]]:
     """One-step forecasts at every origin from `first_origin` to the last but one.
 
-    Fitted once on the FIT_SESSIONS mids that end at `first_origin`; from there the state is
-    brought up to each origin without refitting, so the forecast of position t + 1 uses mids
-    up to t only.
+    Fitted once by `first_origin`; from there the state is brought up to each origin without
+    refitting, so the forecast of position t + 1 uses mids up to t only.
 
     Args:
         mids: shape (T,).
         first_origin: position of the first origin.
+        fitted: what `fit_by` gave of the same two, if that has been asked before.
 
     Returns:
         Forecasts of positions first_origin + 1 .. T - 1, and `aic` and `bic` of the fit.
     """
     start = max(0, first_origin + 1 - FIT_SESSIONS)
-    known = mids[start : first_origin + 1]
-    fitted = fit(known)
+    fitted = fitted or fit_by(mids, first_origin)
     later = fitted.append(mids[first_origin + 1 :], refit=False)
-    forecasts = later.predict(start=len(known), end=len(mids) - start - 1)
+    forecasts = later.predict(start=first_origin + 1 - start, end=len(mids) - start - 1)
     return np.asarray(forecasts), {"aic": float(fitted.aic), "bic": float(fitted.bic)}
 
 

@@ -59,6 +59,10 @@ class Base:
         """Its error quantiles, to be given `weight` in a ticker's bands."""
         return Pool(np.array(self.card.calibration.quantiles, dtype=float), weight)
 
+    def packed(self) -> PackedBase:
+        """What a fit needs of it, to be sent where its folder is not."""
+        return PackedBase(self.card, self.shipped, self.weights.read_bytes())
+
     def identity(self) -> BaseIdentity:
         """The few facts a ticker's card keeps of it."""
         return BaseIdentity(
@@ -67,6 +71,22 @@ class Base:
             tickers=len(self.card.tickers),
             shipped=self.shipped,
         )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PackedBase:
+    """A base without its folder: enough to start a fit from, not to forecast with."""
+
+    card: BaseCard
+    shipped: bool
+    weights: bytes
+
+    def unpacked(self, folder: Path) -> Base:
+        """The same with its weights in a folder, which is made."""
+        folder.mkdir(parents=True)
+        base = Base(folder, self.card, self.shipped)
+        base.weights.write_bytes(self.weights)
+        return base
 
 
 def read_templates(folder: Path) -> FloatArray:

@@ -1,150 +1,172 @@
-"""A recipe and prepared data in, a judged bundle on disk out; neither registered nor published."""
+"""One ticker's training as a pure task: prices and a recipe in, a judged bundle out, as bytes.
+
+Knows no MLflow, no store, no settings and no folder but a scratch one of its own, so that it runs
+in any process of any machine, and twice without leaving anything twice.
+"""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
 from tqdm import tqdm
 
-from base_training import base_for
-from bases import Base
-from config import Settings
-from contracts import FloatArray, ModelCard
-from evaluation import Judged, Prepared, check_parity, headline, judge_model
-from figures import forecast_figure, history_figure
+from bases import PackedBase
+from contracts import FloatArray, ModelCard, Prices
+from evaluation import Judged, Prepared, check_parity, judge_model, prepared
+from figures import as_png, forecast_figure, history_figure
 from fitting import Fitted, Lesson, fit
 from inference import Network, TrainedModel, one_step_table
-from model_store import (
-    CARD,
-    NETWORK,
-    REFERENCE,
-    TEMPLATES,
-    WALK,
-    WEIGHTS,
-    ModelStore,
-    card_json,
-    walk_json,
-)
+from model_store import NETWORK, REFERENCE, TEMPLATES, WALK, WEIGHTS, walk_json
 from panel import panel_inputs
 from recipes import Recipe
-from referee import judge
-from registry import TrainingRun
+from referee import JudgedFans, JudgedRows, judge
 from versions import git_revision, library_versions
+
+Losses = tuple[float, float]  # of one epoch: training, validation
+Heard = Callable[[Losses], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Assignment:
+    """All that decides what is trained."""
+
+    prices: Prices
+    recipe: Recipe
+    seed: int
+    start_date: date  # earlier bars take no part
+    base: PackedBase | None  # for recipes that have one
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trained:
-    """A bundle on disk, not yet registered, with what it was judged on."""
+    """A bundle that lies nowhere yet, and everything there is to say about its training."""
 
-    folder: Path
-    card: ModelCard
-    judged: Judged
-    data: Prepared
+    files: Mapping[str, bytes]  # of the bundle, all but its card
+    card: ModelCard  # of no run yet
+    rows: JudgedRows
+    fans: JudgedFans | None
+    criteria: Mapping[str, float]  # aic and bic of the ARIMA baseline
+    epochs: tuple[Losses, ...]
+    figures: Mapping[str, bytes]  # PNG, by file name
+    began: float  # seconds since 1970
+    seconds: float  # that it took
 
 
-class Bundler:
-    """Makes bundles of one ticker."""
+def train_ticker(_: str, assignment: Assignment, heard: Heard | None = None) -> Trained:
+    """Fit, export and judge.
 
-    def __init__(self, ticker: str, settings: Settings) -> None:
-        self.ticker = ticker
-        self.settings = settings
-        self.store = ModelStore(settings.models_dir)
+    Args:
+        _: the task's name, which decides nothing.
+        assignment: what to train.
+        heard: called with the losses of each epoch as it ends.
 
-    def make(self, data: Prepared, recipe: Recipe, run: TrainingRun) -> Trained:
-        """Fit, export, judge and write the bundle; the run has the history.
+    Raises:
+        ForecastingError: no base to start from, too little history, or an export that differs.
+    """
+    began, clock = time.time(), time.perf_counter()
+    epochs: list[Losses] = []
 
-        Raises:
-            ForecastingError: no base to start from, too little history, or an export that
-                differs; nothing is written then.
-        """
-        first_test = pd.Timestamp(data.bars["Date"].iloc[int(data.rows.last[data.split.test][0])])
-        base = base_for(first_test.date(), recipe, self.settings, data.prices)
-        with tempfile.TemporaryDirectory() as scratch:
-            weights, exported = Path(scratch) / WEIGHTS, Path(scratch) / NETWORK
-            fitted = self._fit(data, recipe, base, (run, weights))
-            fitted.network.export_onnx(exported)
-            model = TrainedModel(Network(exported), recipe.as_dict())
-            parity = check_parity(*both_networks(data, model, fitted))
-            judged = judge_model(data, model, fitted.pool)
-            card = self._card(data, fitted, judged, (parity, run.run_id))
-            np.save(Path(scratch) / TEMPLATES, judged.templates.astype("float16"))
-            files: dict[str, Path | bytes] = {
-                CARD: card_json(card),
-                NETWORK: exported,
-                WEIGHTS: weights,
-                REFERENCE: one_step_table(model, data.bars).to_csv(index=False).encode(),
-                TEMPLATES: Path(scratch) / TEMPLATES,
-            }
-            if judged.walk is not None:
-                files[WALK] = walk_json(judged.walk)
-            return Trained(
-                self.store.write(self.ticker, card.trained_at, files), card, judged, data
-            )
+    def ended(_: int, logs: Mapping[str, float]) -> None:
+        epochs.append((float(logs["loss"]), float(logs["val_loss"])))
+        if heard is not None:
+            heard(epochs[-1])
 
-    def log_scores(self, trained: Trained, run: TrainingRun) -> None:
-        """Metrics and the figure of actual and predicted, for the MLflow UI."""
-        criteria = {f"arima_{name}": v for name, v in trained.judged.criteria.items()}
-        run.log_metrics(headline(trained.card) | criteria)
-        figure = forecast_figure(
-            trained.data.dates(trained.data.split.test),
-            trained.judged.rows.actual,
-            trained.judged.rows.forecasts,
-            f"{self.ticker}: one step ahead, {trained.card.data.source} prices",
-        )
-        run.log_figure(figure, "actual_vs_predicted.png")
+    data = prepared(assignment.prices, assignment.start_date, assignment.recipe)
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        base = assignment.base.unpacked(scratch / "base") if assignment.base else None
+        lesson = Lesson(data.bars, data.rows, data.parts, base)
+        fitted = fit(lesson, assignment.recipe, assignment.seed, ended, scratch / WEIGHTS)
+        files, model, parity = exported(data, fitted, scratch)
+    judged = judge_model(data, model, fitted.pool)
+    return Trained(
+        files=files | judged_files(judged, model, data),
+        card=_card(assignment, data, fitted, (judged, parity)),
+        rows=judged.rows,
+        fans=judged.fans,
+        criteria=judged.criteria,
+        epochs=tuple(epochs),
+        figures=_figures(data, fitted, judged),
+        began=began,
+        seconds=time.perf_counter() - clock,
+    )
 
-    def _fit(
-        self, data: Prepared, recipe: Recipe, base: Base | None, into: tuple[TrainingRun, Path]
-    ) -> Fitted:
-        """Fit with a progress bar; the weights are written and the run has the history."""
-        run, weights = into
-        with epoch_bar(self.ticker, recipe.epochs) as bar:
 
-            def ended(epoch: int, logs: Mapping[str, float]) -> None:
-                run.log_epoch(epoch, {"train_loss": logs["loss"], "val_loss": logs["val_loss"]})
-                bar.set_postfix_str(f"validation loss {logs['val_loss']:.5f}", refresh=False)
-                bar.update()
+def exported(
+    data: Prepared, fitted: Fitted, scratch: Path
+) -> tuple[dict[str, bytes], TrainedModel, float]:
+    """Weights and ONNX network, that network loaded, and how far it is from the Keras one.
 
-            lesson = Lesson(data.bars, data.rows, data.parts, base)
-            fitted = fit(lesson, recipe, self.settings.seed, ended, weights)
-        fitted.network.save(weights)  # the restored best ones
-        run.log_figure(history_figure(fitted.history, self.ticker), "training_history.png")
-        run.log_keras_model(fitted.network.model)
-        return fitted
+    Raises:
+        ExportMismatch: too far.
+    """
+    weights, network = scratch / WEIGHTS, scratch / NETWORK
+    fitted.network.save(weights)  # the restored best ones
+    fitted.network.export_onnx(network)
+    model = TrainedModel(Network(network), fitted.network.recipe.as_dict())
+    parity = check_parity(*both_networks(data, model, fitted))
+    return {path.name: path.read_bytes() for path in (weights, network)}, model, parity
 
-    def _card(
-        self, data: Prepared, fitted: Fitted, judged: Judged, facts: tuple[float, str]
-    ) -> ModelCard:
-        parity, run_id = facts
-        return ModelCard(
-            ticker=self.ticker,
-            recipe=fitted.network.recipe.as_dict(),
-            seed=self.settings.seed,
-            trained_at=datetime.now(UTC).replace(microsecond=0),
-            trained_through=data.prices.provenance.last_session,
-            start_date=self.settings.start_date,
-            train=data.span(data.split.train),
-            validation=data.span(data.split.validation),
-            test=data.span(data.split.test),
-            data=data.prices.provenance,
-            calibration=judged.calibration,
-            scores=judged.scores,
-            skill=judge(judged.rows, "lstm", judged.fans),
-            parity=parity,
-            base=fitted.base.identity() if fitted.base else None,
-            shrinkage=fitted.shrinkage,
-            versions=library_versions(),
-            git_revision=git_revision(),
-            run_id=run_id,
-        )
+
+def judged_files(judged: Judged, model: TrainedModel, data: Prepared) -> dict[str, bytes]:
+    """What a bundle keeps of how it was judged, by file name."""
+    rows = BytesIO()
+    np.save(rows, judged.templates.astype("float16"))
+    files = {
+        REFERENCE: one_step_table(model, data.bars, judged.said).to_csv(index=False).encode(),
+        TEMPLATES: rows.getvalue(),
+    }
+    if judged.walk is not None:
+        files[WALK] = walk_json(judged.walk)
+    return files
+
+
+def _figures(data: Prepared, fitted: Fitted, judged: Judged) -> dict[str, bytes]:
+    ticker, source = data.prices.ticker, data.prices.provenance.source
+    test = forecast_figure(
+        data.dates(data.split.test),
+        judged.rows.actual,
+        judged.rows.forecasts,
+        f"{ticker}: one step ahead, {source} prices",
+    )
+    return {
+        "training_history.png": as_png(history_figure(fitted.history, ticker)),
+        "actual_vs_predicted.png": as_png(test),
+    }
+
+
+def _card(
+    assignment: Assignment, data: Prepared, fitted: Fitted, found: tuple[Judged, float]
+) -> ModelCard:
+    judged, parity = found
+    return ModelCard(
+        ticker=data.prices.ticker,
+        recipe=fitted.network.recipe.as_dict(),
+        seed=assignment.seed,
+        trained_at=datetime.now(UTC).replace(microsecond=0),
+        trained_through=data.prices.provenance.last_session,
+        start_date=assignment.start_date,
+        train=data.span(data.split.train),
+        validation=data.span(data.split.validation),
+        test=data.span(data.split.test),
+        data=data.prices.provenance,
+        calibration=judged.calibration,
+        scores=judged.scores,
+        skill=judge(judged.rows, "lstm", judged.fans),
+        parity=parity,
+        base=fitted.base.identity() if fitted.base else None,
+        shrinkage=fitted.shrinkage,
+        versions=library_versions(),
+        git_revision=git_revision(),
+    )
 
 
 def both_networks(
@@ -159,31 +181,15 @@ def both_networks(
     return model.network.run(x), fitted.network.outputs(x)
 
 
-def parameters(data: Prepared, recipe: Recipe, settings: Settings) -> dict[str, object]:
-    """What the run logs: the recipe and the data really used."""
-    fields = {k: v for k, v in recipe.as_dict().items() if k not in ("name", "description")}
-    provenance = data.prices.provenance
-    return {
-        "recipe": recipe.name,
-        "ticker": data.prices.ticker,
-        **fields,
-        "seed": settings.seed,
-        "start_date": settings.start_date,
-        "data_source": provenance.source,
-        "data_adjustment": provenance.adjustment,
-        "data_sha256": provenance.sha256,
-        "data_last_session": provenance.last_session,
-        "data_rows": len(data.bars),
-        "data_stale": provenance.stale,
-        "git_revision": git_revision() or "unknown",
-        "versions": " ".join(f"{name}={version}" for name, version in library_versions().items()),
-    }
-
-
 @contextmanager
-def epoch_bar(ticker: str, epochs: int) -> Iterator[Any]:
-    """A progress bar over epochs that ends full when training stops early."""
+def epoch_bar(ticker: str, epochs: int) -> Iterator[Heard]:
+    """A progress bar over epochs, to be told the losses of each; full when training stops early."""
     with tqdm(total=epochs, desc=f"{ticker} training", unit="epoch") as bar:
-        yield bar
+
+        def heard(losses: Losses) -> None:
+            bar.set_postfix_str(f"validation loss {losses[1]:.5f}", refresh=False)
+            bar.update()
+
+        yield heard
         bar.total = bar.n
         bar.refresh()

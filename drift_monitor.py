@@ -11,19 +11,16 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from alerts import Webhook
-from config import Settings, get_settings
+from config import Settings, chosen_tickers, get_settings
 from contracts import (
-    BadBundle,
     BadPrices,
     DriftVerdict,
     FloatArray,
@@ -32,20 +29,17 @@ from contracts import (
     Prices,
     parse_ticker,
 )
-from data_pipeline import StockDataPipeline, training_bars
-from drift import FALSE_ALARMS, Comparison, checked_frames, compare, error_ratio, sequence_columns
-from drift_report import OUTCOME, write_report
+from data_pipeline import StockDataPipeline
+from drift import FALSE_ALARMS, Comparison, checked_frames, compare, sequence_columns
+from drift_check import Checked, Watched, check_ticker
+from drift_report import write_report
+from engines import choice_of
 from forecast_log import ForecastLog, verdict_json
-from inference import Network, TrainedModel, one_step_table
+from many import add_many_flags
 from model_store import NETWORK, REFERENCE, ModelStore, Published
 from serving import check_match
-from watching.calibration import Calibrated, calibrate
-from watching.kept import kept, key_of
-from watching.measures import MODEL
-from watching.reasons import summarise
-from watching.replays import Replay, replay
-from watching.samples import OPTIONAL, Samples, page_of, reasons_of, samples_of
-from watching.tables import as_table, history_table
+from watching.tables import as_list, as_table, history_table
+from whole_files import replace_file
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +48,8 @@ HISTORY = 60  # sessions of the replay that a verdict keeps: a quarter of a year
 
 class DriftMonitor:
     """Drift reports and verdicts for one ticker."""
+
+    draws = True  # whether a check makes pages
 
     def __init__(self, ticker: str, settings: Settings | None = None) -> None:
         self.ticker = parse_ticker(ticker)
@@ -128,19 +124,43 @@ class DriftMonitor:
             NoChampion: nothing to check, or a model that does not fit the prices.
             ForecastingError: prices or bundle cannot be read, or are too short.
         """
-        with tqdm(total=4, desc=f"{self.ticker} drift", unit="step", disable=None) as bar:
-            published, prices = self._champion_and_prices()
-            samples = gather(published, prices)
-            bar.update()
-            calibrated = self._calibrated(samples)
-            found = replay(samples.references, samples.days, calibrated.thresholds)
-            verdict = judged(published, prices, samples, (found, calibrated.false_alarms))
-            bar.update()
-            reports = []
-            for path in self._write_reports(samples, verdict):
-                reports.append(path.name)
-                bar.update()
-        return replace(verdict, reports=tuple(reports), history=found.history(history))
+        return self.written(check_ticker(self.ticker, self.watched(history)))
+
+    def watched(self, history: int = HISTORY) -> Watched:
+        """What a check needs: the champion's files, the prices, and the calibration it may use.
+
+        Raises:
+            NoChampion: nothing to check, or a model that does not fit the prices.
+            ForecastingError: prices or bundle cannot be read.
+        """
+        published, prices = self._champion_and_prices()
+        files = {
+            name: (published.path / name).read_bytes()
+            for name in (NETWORK, REFERENCE)
+            if (published.path / name).is_file()
+        }
+        return Watched(
+            version=published.version,
+            bundle=published.bundle,
+            card=published.card,
+            files=files,
+            prices=prices,
+            seed=self.settings.seed,
+            history=history,
+            calibration=self._calibration(),
+            drawn=self.draws,
+        )
+
+    def written(self, checked: Checked) -> DriftVerdict:
+        """Put the pages in place, keep the calibration; the verdict."""
+        for name, page in checked.pages.items():
+            replace_file(self.settings.reports_dir / name, page)
+        if checked.calibration not in (None, self._calibration()):
+            try:
+                replace_file(self._kept, checked.calibration or b"")
+            except OSError as error:
+                log.info("calibration_not_kept path=%s reason=%r", self._kept, str(error))
+        return checked.verdict
 
     def watch(self, records: ForecastLog, history: int = HISTORY) -> DriftVerdict:
         """Check, tell the webhook of an alarm it has not heard of, and record the verdict.
@@ -148,7 +168,14 @@ class DriftMonitor:
         Raises:
             ForecastingError: as `check`; or the database is away, when nobody was told.
         """
-        verdict = self.check(history)
+        return self.told(self.check(history), records)
+
+    def told(self, verdict: DriftVerdict, records: ForecastLog) -> DriftVerdict:
+        """Tell the webhook of an alarm it has not heard of, and record the verdict.
+
+        Raises:
+            LogUnavailable: the database is away, when nobody was told.
+        """
         webhook = Webhook(self.settings.alert_webhook, self.settings.public_api_url)
         if webhook.tell(verdict, records.verdicts(self.ticker)):
             verdict = replace(verdict, alerted=True)
@@ -163,86 +190,16 @@ class DriftMonitor:
         check_match(published, prices)
         return published, prices
 
-    def _calibrated(self, samples: Samples) -> Calibrated:
-        """Thresholds of the champion's reference, computed once and kept beside the prices."""
-        seed, references = self.settings.seed, samples.references
-        path = self.settings.data_dir / "drift" / f"{self.ticker}.json"
-        return kept(path, key_of(references, seed), lambda: calibrate(references, seed))
+    def _calibration(self) -> bytes | None:
+        try:
+            return self._kept.read_bytes()
+        except OSError:  # none is kept, or none that can be read
+            return None
 
-    def _write_reports(self, samples: Samples, verdict: DriftVerdict) -> Iterator[Path]:
-        """Features against training, then errors against the held-out sessions."""
-        folder, worth = self.settings.reports_dir, worth_monthly(verdict)
-        model = [row for row in verdict.features if row.feature in MODEL]
-        pages = [
-            (page_of(samples), verdict.features, "data_drift"),
-            ((_indexed(samples.former), _indexed(samples.recent)), model, "model_performance"),
-        ]
-        for frames, rows, name in pages:
-            yield write_report(frames, rows, worth, folder / f"{self.ticker}_{name}.html")
-
-
-def gather(published: Published, prices: Prices) -> Samples:
-    """Training and held-out rows as the bundle keeps them, later ones from the prices.
-
-    Raises:
-        BadBundle: the bundle keeps no usable reference.
-        NotEnoughHistory: too few sessions to check.
-    """
-    card = published.card
-    model = TrainedModel(Network(published.path / NETWORK), card.recipe)
-    now = one_step_table(model, training_bars(prices, card.start_date))
-    return samples_of(_reference(published.path), now, (card.train, card.test))
-
-
-def _reference(bundle: Path) -> pd.DataFrame:
-    needed = ["date", "return", "range", "last_mid", "last_close", *OUTCOME]
-    try:
-        rows = pd.read_csv(bundle / REFERENCE, parse_dates=["date"])
-        return rows[[*needed, *(name for name in OPTIONAL if name in rows)]]
-    except (OSError, ValueError, KeyError) as error:
-        raise BadBundle(
-            f"{bundle.name}: {REFERENCE} is missing or unreadable; train it again"
-        ) from error
-
-
-def judged(
-    published: Published, prices: Prices, samples: Samples, replayed: tuple[Replay, float]
-) -> DriftVerdict:
-    """The verdict of a replay, without history and reports; `replayed` has the rate beside it."""
-    found, false_alarms = replayed
-    drift, quarantined = found.features(reasons_of(samples, found)), prices.provenance.quarantined
-    severity = "critical" if quarantined else found.severity
-    moved = tuple(row.reason for row in drift if row.drifted)
-    refused = (f"newer bars were refused: {quarantined}",) if quarantined else ()
-    return DriftVerdict(
-        ticker=prices.ticker,
-        checked_at=datetime.now(UTC),
-        as_of=found.dates[-1],
-        alarm=severity in ("alarm", "critical"),
-        severity=severity,
-        summary=summarise(found.severity, drift, false_alarms, quarantined),
-        features=drift,
-        reference_rows=len(samples.training),
-        current_rows=len(samples.recent),
-        rmse_ratio_reference=_error_ratio(samples.former),
-        rmse_ratio_current=_error_ratio(samples.recent),
-        model_version=published.version,
-        data_source=prices.provenance.source,
-        reports=(),
-        consecutive=max(row.consecutive for row in drift),
-        reasons=(*refused, *moved),
-        episode=found.dates[-1] if quarantined else found.episode,
-        cooled_down=not quarantined and found.told_before,
-        false_alarms_per_month=false_alarms,
-    )
-
-
-def worth_monthly(verdict: DriftVerdict) -> str:
-    """What an alarm of the daily check is worth, for a report."""
-    return (
-        f"{verdict.reference_rows} sessions of training; chance alone raises an alarm in "
-        f"{verdict.false_alarms_per_month:.1%} of months, measured by a block bootstrap of them."
-    )
+    @property
+    def _kept(self) -> Path:
+        """Thresholds of a champion's reference, computed once and kept beside the prices."""
+        return self.settings.data_dir / "drift" / f"{self.ticker}.json"
 
 
 def worth_once(found: Comparison) -> str:
@@ -260,45 +217,60 @@ def _with_outcome(inputs: pd.DataFrame, actual: object, prediction: object) -> p
     return inputs.assign(**said)
 
 
-def _with_raw(rows: pd.DataFrame) -> pd.DataFrame:
-    """Prices of measured sessions, under their own names."""
-    return rows.filter(like="raw_").rename(columns=lambda name: str(name).removeprefix("raw_"))
-
-
-def _error_ratio(rows: pd.DataFrame) -> float:
-    return error_ratio(_with_raw(rows))
-
-
-def _indexed(rows: pd.DataFrame) -> pd.DataFrame:
-    """Outcome and forecast with the last known mid at 100, so that no price level is compared."""
-    prices = _with_raw(rows)
-    return (100 * prices[OUTCOME].div(prices["last_mid"], axis=0)).reset_index(drop=True)
-
-
 def main(argv: list[str] | None = None) -> int:
-    """Check a ticker for drift, write the reports, record the verdict. 0 with or without alarm."""
+    """Check for drift, write the reports, record the verdict. Exit 0 with or without alarm.
+
+    Exit 1 if one of several tickers could not be checked.
+    """
     given = list(sys.argv[1:] if argv is None else argv)
     if given[:1] == ["settle"]:
         from settle_command import main as settle
 
         return settle(given[1:])
     arguments = _parser().parse_args(given)
+    failed: list[str] = []
     try:
         settings = get_settings()
         logging.basicConfig(level=settings.log_level, format="%(levelname)s %(name)s %(message)s")
+        tickers = chosen_tickers(arguments.tickers, arguments.tickers_file) or settings.tickers
         records = ForecastLog(settings.database_url)
-        monitor = DriftMonitor(arguments.ticker, settings)
-        verdict = monitor.watch(records, arguments.replay or HISTORY)
+        if len(tickers) == 1:
+            monitor = DriftMonitor(tickers[0], settings)
+            print(_shown(monitor.watch(records, arguments.replay or HISTORY), settings, arguments))
+        else:
+            from many_checks import Checks, check_all
+
+            checks = Checks(tickers, arguments.replay or HISTORY, settings)
+            found = check_all(checks, records, choice_of(arguments), afresh=arguments.afresh)
+            print(_all_shown(found[0], settings, arguments))
+            print(f"drift: {found[1]}", file=sys.stderr)
+            failed = list(found[1].failed)
         records.close()
     except ForecastingError as error:
         print(f"drift_monitor.py: {error}", file=sys.stderr)
         return 2
-    pages = "\n".join(str(settings.reports_dir / name) for name in verdict.reports)
-    plain = pages if arguments.html else as_table(verdict)
-    print(verdict_json(verdict) if arguments.json else plain)
-    if arguments.replay and not (arguments.json or arguments.html):
-        print(f"\n{history_table(verdict.history)}")
-    return 0
+    return 1 if failed else 0
+
+
+def _shown(verdict: DriftVerdict, settings: Settings, wish: argparse.Namespace) -> str:
+    """One verdict as it was asked for."""
+    if wish.json:
+        return verdict_json(verdict)
+    if wish.html:
+        return "\n".join(str(settings.reports_dir / name) for name in verdict.reports)
+    history = f"\n\n{history_table(verdict.history)}" if wish.replay else ""
+    return f"{as_table(verdict)}{history}"
+
+
+def _all_shown(
+    verdicts: Sequence[DriftVerdict], settings: Settings, wish: argparse.Namespace
+) -> str:
+    """Several verdicts as they were asked for."""
+    if wish.json:
+        return f"[{', '.join(verdict_json(verdict) for verdict in verdicts)}]"
+    if wish.html:
+        return "\n".join(_shown(verdict, settings, wish) for verdict in verdicts)
+    return as_list(verdicts)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -307,9 +279,10 @@ def _parser() -> argparse.ArgumentParser:
         description=main.__doc__,
         epilog="drift_monitor.py settle [TICKER ...] puts outcomes beside served forecasts",
     )
-    parser.add_argument("ticker", help="symbol, such as AAPL")
+    parser.add_argument("tickers", nargs="*", help="symbols; default: STOCK_TICKERS")
+    add_many_flags(parser)
     shown = parser.add_mutually_exclusive_group()
-    shown.add_argument("--json", action="store_true", help="print the verdict as JSON")
+    shown.add_argument("--json", action="store_true", help="print JSON; of several a list")
     shown.add_argument("--html", action="store_true", help="print the paths of the HTML reports")
     parser.add_argument(
         "--replay",

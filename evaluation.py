@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from datetime import date
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,10 +37,12 @@ from contracts import (
 )
 from data_pipeline import training_bars, training_scale
 from features import (
+    Scale,
     Sequences,
     Split,
     mid_price,
     split_rows,
+    trailing_scale,
 )
 from fitting import Parts
 from forecasters import Fan, Series, arima, last_close, last_mid
@@ -81,6 +85,12 @@ class Prepared:
         return np.asarray(self.bars["Date"].to_numpy()[self.rows.last[part] + 1])
 
     @property
+    def first_test(self) -> date:
+        """The session that the first test row is forecast from."""
+        last = int(self.rows.last[self.split.test][0])
+        return pd.Timestamp(self.bars["Date"].iloc[last]).date()
+
+    @property
     def parts(self) -> Parts:
         """Origins to fit to, and to stop and shrink by; the test part's are in neither."""
         return Parts(
@@ -107,6 +117,7 @@ class Judged:
     templates: FloatArray  # (n, CALIBRATED_STEPS), see bands.templates
     criteria: dict[str, float]  # aic and bic of the ARIMA baseline
     walk: WalkForward | None  # every model by step; None where there are too few origins
+    said: FloatArray | None  # one step ahead from the model's first origin on, where asked
 
 
 def prepare(prices: Prices, settings: Settings, recipe: Recipe) -> Prepared:
@@ -115,8 +126,25 @@ def prepare(prices: Prices, settings: Settings, recipe: Recipe) -> Prepared:
     Raises:
         NotEnoughHistory: too few bars for the recipe.
     """
-    bars = training_bars(prices, settings.start_date)
     scale = training_scale(prices, settings, recipe.window_size, recipe.scaling)
+    return _cut(prices, settings.start_date, recipe, scale)
+
+
+def prepared(prices: Prices, start_date: date, recipe: Recipe) -> Prepared:
+    """The same without the kept file, for whoever has no data folder.
+
+    Raises:
+        NotEnoughHistory: too few bars for the recipe.
+    """
+    bars = training_bars(prices, start_date)
+    mids = mid_price(bars["High"].to_numpy(), bars["Low"].to_numpy())
+    return _cut(
+        prices, start_date, recipe, trailing_scale(mids, recipe.window_size, recipe.scaling)
+    )
+
+
+def _cut(prices: Prices, start_date: date, recipe: Recipe, scale: Scale) -> Prepared:
+    bars = training_bars(prices, start_date)
     rows = scale.sequences(recipe.unrollings)
     split = split_rows(len(rows.y), recipe.train_test_split, recipe.validation_split)
     return Prepared(prices, bars, scale.mids, rows, split)
@@ -134,11 +162,12 @@ def judge_model(data: Prepared, model: TrainedModel, pool: Pool | None) -> Judge
     begin = model.first_origin if model.mode == "direct" else int(last[0])
     made_at = np.arange(begin, len(data.mids) - 1)
     outlook = model.outlook(data.bars, made_at, CALIBRATED_STEPS)
-    points, criteria = baseline_arima.one_step(data.mids, int(last[0]))
+    fitted = baseline_arima.fit_by(data.mids, int(last[0]))
+    points, criteria = baseline_arima.one_step(data.mids, int(last[0]), fitted)
     rows = _one_step_rows(data, {"lstm": outlook.point[last - begin, 0], "arima": points})
     errors = errors_of(outlook, data.mids, made_at)
     calibration = calibrate(errors, pool)
-    fans, walk = judged_fans(data, Past(made_at, outlook, errors, pool))
+    fans, walk = judged_fans(data, Past(made_at, outlook, errors, pool), fitted)
     return Judged(
         rows=rows,
         fans=fans,
@@ -147,6 +176,7 @@ def judge_model(data: Prepared, model: TrainedModel, pool: Pool | None) -> Judge
         templates=templates(errors, calibration),
         criteria=criteria,
         walk=walk,
+        said=outlook.point[:, 0] if begin == model.first_origin else None,
     )
 
 
@@ -189,15 +219,17 @@ def losses_of(fan: Fan, mids: FloatArray, origins: np.ndarray) -> FloatArray:
     return np.nan_to_num(lost, nan=RUINED, posinf=RUINED)
 
 
-def judged_fans(data: Prepared, past: Past) -> tuple[JudgedFans | None, WalkForward | None]:
+def judged_fans(
+    data: Prepared, past: Past, fitted: Any = None
+) -> tuple[JudgedFans | None, WalkForward | None]:
     """The losses of the model's and last_close's bands, and every model's scores by step.
 
     At the test origins with STEPS outcomes, and enough errors known before them; None if they
-    are too few. No table of a network whose bands are no numbers.
+    are too few. No table of a network whose bands are no numbers. `fitted` is the ARIMA of the
+    first test origin.
     """
-    first = max(
-        int(data.rows.last[data.split.test][0]), int(past.made_at[0]) + STEPS + LEAST_ERRORS
-    )
+    first_test = int(data.rows.last[data.split.test][0])
+    first = max(first_test, int(past.made_at[0]) + STEPS + LEAST_ERRORS)
     origins = np.arange(first, len(data.mids) - STEPS)
     if len(origins) < MIN_JUDGED:
         return None, None
@@ -208,7 +240,7 @@ def judged_fans(data: Prepared, past: Past) -> tuple[JudgedFans | None, WalkForw
     if not all(np.isfinite(fan.quantiles).all() for fan in fans.values()):
         return judged, None
     fans["last_mid"] = last_mid(series, origins, STEPS)
-    fans["arima"] = arima(series, origins, STEPS)
+    fans["arima"] = arima(series, origins, STEPS, fitted if first == first_test else None)
     return judged, walk_scores(series, origins, fans)
 
 
@@ -240,10 +272,16 @@ def usable_champion(store: ModelStore, prices: Prices) -> Published | None:
     return champion
 
 
-def rule(champion: Published | None, judged: Judged, data: Prepared, settings: Settings) -> Ruling:
+def rule(
+    champion: Published | None,
+    judged: tuple[JudgedRows, JudgedFans | None],
+    data: Prepared,
+    settings: Settings,
+) -> Ruling:
     """The gate, on the test rows that the champion was not fitted on either."""
+    own_rows, own_fans = judged
     if champion is None:
-        return gate(judged.rows, None)
+        return gate(own_rows, None)
     card = champion.card
     bars = training_bars(data.prices, card.start_date)
     shift = len(bars) - len(data.bars)  # the champion may use earlier sessions, or later ones only
@@ -254,8 +292,8 @@ def rule(champion: Published | None, judged: Judged, data: Prepared, settings: S
     fresh = (days[last + 1] > limit) & (last + shift >= model.first_origin)
     point = np.full(len(last), np.nan)
     point[fresh] = model.outlook(bars, last[fresh] + shift, 1).point[:, 0]
-    rows = judged.rows.only(np.asarray(fresh), {"champion": point})
-    fans = _with_champion(judged.fans, champion, (bars, shift, model), settings)
+    rows = own_rows.only(np.asarray(fresh), {"champion": point})
+    fans = _with_champion(own_fans, champion, (bars, shift, model), settings)
     return gate(rows, "champion", fans)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -81,6 +82,13 @@ def bars_figure(bars: pd.DataFrame, title: str) -> Figure:
     volume.fill_between(dates, bars["Volume"], step="mid", color="grey", linewidth=0)
     volume.set(xlabel="session", ylabel="shares")
     return figure
+
+
+def as_png(figure: Figure) -> bytes:
+    """A figure as the bytes of a PNG file."""
+    picture = BytesIO()
+    figure.savefig(picture, format="png")
+    return picture.getvalue()
 
 
 def _blank(width: float, height: float) -> Figure:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -80,11 +81,13 @@ def drift(series: Series, origins: np.ndarray, steps: int) -> Fan:
     return _with_known_errors(series, origins, every, _unscaled(path))
 
 
-def arima(series: Series, origins: np.ndarray, steps: int) -> Fan:
-    """ARIMA(5,1,0) fitted once on the sessions before the first origin, with Gaussian bands."""
-    first = int(origins[0])
-    start = max(0, first + 1 - baseline_arima.FIT_SESSIONS)
-    fitted = baseline_arima.fit(series.mids[start : first + 1])
+def arima(series: Series, origins: np.ndarray, steps: int, fitted: Any = None) -> Fan:
+    """ARIMA(5,1,0) fitted once on the sessions before the first origin, with Gaussian bands.
+
+    `fitted` is what `baseline_arima.fit_by` gave of the first origin, if that has been asked
+    before.
+    """
+    fitted = fitted or baseline_arima.fit_by(series.mids, int(origins[0]))
     point, spread = baseline_arima.paths(fitted, series.mids, origins, steps)
     return Fan(point, point[:, :, None] + spread[None, :, None] * norm.ppf(np.array(LEVELS)))
 

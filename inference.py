@@ -183,13 +183,16 @@ class TrainedModel:
         return np.full(steps, levels[-1] + self.network.one_step(x[None])[0] * unit)
 
 
-def one_step_table(model: TrainedModel, bars: pd.DataFrame) -> pd.DataFrame:
+def one_step_table(
+    model: TrainedModel, bars: pd.DataFrame, said: FloatArray | None = None
+) -> pd.DataFrame:
     """What the model said each session, one step ahead, beside what was known and what came.
 
     Args:
         model: a bundle's network with its recipe.
         bars: columns Date, Open, High, Low, Close, Volume, ascending; at least one more than
             the model needs.
+        said: its forecasts, if it has been asked at every origin from its first on before.
 
     Returns:
         One row per target session: `date`; `return range gap volume` of that session, as
@@ -202,10 +205,12 @@ def one_step_table(model: TrainedModel, bars: pd.DataFrame) -> pd.DataFrame:
     last = np.arange(model.first_origin, len(bars) - 1)
     if len(last) == 0:
         raise NotEnoughHistory(have=len(bars), need=model.first_origin + 2)
+    if said is None:
+        said = model.outlook(bars, last, 1).point[:, 0]
     days = daily_features(bars).iloc[last].reset_index(drop=True)  # its row i is session i + 1
     return days.rename(columns={"Date": "date"}).assign(
         last_mid=mids[last],
         last_close=bars["Close"].to_numpy(dtype=float)[last],
-        prediction=model.outlook(bars, last, 1).point[:, 0],
+        prediction=said,
         actual=mids[last + 1],
     )

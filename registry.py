@@ -9,9 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,64 +20,21 @@ from filelock import FileLock
 from contracts import ForecastingError, Performance, TrackingUnavailable, experiment_name
 from model_store import ModelStore, Published
 from tracking.retention import Policy, RunFact, delete, fact, spent
+from tracking.runs import BUNDLE, TrainingRun
 from tracking.settlements import record
+from tracking.trainings import Begun, begin, runs_of_job
 from tracking.versions import Version, aliased, version_of, versions_of
 
 log = logging.getLogger(__name__)
 
+__all__ = ["CHAMPION", "Registry", "TrainingRun", "experiment_name", "model_name"]
+
 CHAMPION = "champion"
-BUNDLE_ARTIFACT = "bundle"
 
 
 def model_name(ticker: str) -> str:
     """One registered model per ticker."""
     return f"stock-lstm-{ticker}"
-
-
-class TrainingRun:
-    """One open MLflow run; everything a training has to say goes through it."""
-
-    def __init__(self, client: Any, run_id: str) -> None:
-        self._client = client
-        self.run_id = run_id
-
-    def log_epoch(self, epoch: int, values: Mapping[str, float]) -> None:
-        """Metrics of one epoch, such as `train_loss` and `val_loss`."""
-        self.log_metrics(values, step=epoch)
-
-    def log_metrics(self, values: Mapping[str, float | None], step: int = 0) -> None:
-        """Metrics of the whole run; undefined ones (None) are left out."""
-        from mlflow.entities import Metric
-
-        now = int(time.time() * 1000)
-        rows = [Metric(name, float(v), now, step) for name, v in values.items() if v is not None]
-        self._client.log_batch(self.run_id, metrics=rows)
-
-    def log_figure(self, figure: Any, name: str) -> None:
-        """A Matplotlib figure as an artifact."""
-        self._client.log_figure(self.run_id, figure, name)
-
-    def log_text(self, text: str, name: str) -> None:
-        """A table or a page as an artifact."""
-        self._client.log_text(self.run_id, text, name)
-
-    def log_bundle(self, folder: Path) -> None:
-        """The whole bundle as the artifact folder `bundle`."""
-        self._client.log_artifacts(self.run_id, str(folder), BUNDLE_ARTIFACT)
-
-    def log_keras_model(self, network: Any) -> None:
-        """The Keras model by MLflow's own flavour, for people; serving never loads it."""
-        import mlflow
-
-        # named here, or MLflow imports the model in a second process to find out
-        mlflow.keras.log_model(
-            network, name="keras_model", pip_requirements=["tensorflow", "keras"]
-        )
-
-    def tag(self, **tags: str) -> None:
-        """Tags that make runs comparable in the UI."""
-        for name, value in tags.items():
-            self._client.set_tag(self.run_id, name, value)
 
 
 class Registry:
@@ -107,6 +63,41 @@ class Registry:
         """
         with self._open(ticker, f"{ticker}_training", {}, parameters) as run:
             yield run
+
+    @contextmanager
+    def training(self, ticker: str, began: float, tags: Mapping[str, str]) -> Iterator[TrainingRun]:
+        """The run `<ticker>_training` of one that began in the past; failed if the body raises.
+
+        Below the search that is open in this thread, if one is.
+
+        Args:
+            ticker: whose.
+            began: seconds since 1970.
+            tags: that it carries from the first moment on.
+        """
+        with self._reached():
+            run_id = begin(self._client, self._experiment(ticker), ticker, began, tags)
+        try:
+            with self._reached():
+                yield TrainingRun(self._client, run_id)
+                self._client.set_terminated(run_id, "FINISHED")
+        except BaseException:
+            with suppress(ForecastingError):  # what ended the body is the thing to say
+                self.end(run_id, "FAILED")
+            raise
+
+    def end(self, run_id: str, status: str) -> None:
+        """Mark a run as FINISHED, FAILED or KILLED."""
+        with self._reached():
+            self._client.set_terminated(run_id, status)
+
+    def begun(self, tickers: Iterable[str], job: str) -> tuple[Begun, ...]:
+        """The runs of a job in the experiments of some tickers, the oldest first."""
+        with self._reached():
+            names = {experiment_name(ticker) for ticker in tickers}
+            found = self._client.search_experiments(max_results=50_000)
+            wanted = [str(one.experiment_id) for one in found if one.name in names]
+            return tuple(runs_of_job(self._client, wanted, job))
 
     @contextmanager
     def search(
@@ -197,7 +188,7 @@ class Registry:
             run = self._client.get_run(run_id)
             version = self._client.create_model_version(
                 model_name(ticker),
-                source=f"{run.info.artifact_uri}/{BUNDLE_ARTIFACT}",
+                source=f"{run.info.artifact_uri}/{BUNDLE}",
                 run_id=run_id,
                 tags=dict(tags),
             )

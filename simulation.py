@@ -7,11 +7,10 @@ STOCK_AS_OF set to the session it stands on. Knows no live prices and computes n
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import partial
-from pathlib import Path
 
 from calendars import sessions_between
 from config import Settings
@@ -19,8 +18,9 @@ from contracts import BadSettings, DriftVerdict, TrainingRequest
 from data_pipeline import StockDataPipeline
 from drift_monitor import DriftMonitor
 from forecast_log import ForecastLog
+from recording import Outcome
 from rounds import RoundReport, Rounds, Watcher
-from train import MLflowTrainer, Outcome, recipe_of
+from train import MLflowTrainer, recipe_of
 from training_queue import TrainingQueue
 
 log = logging.getLogger(__name__)
@@ -59,8 +59,7 @@ class Event:
 class QuietMonitor(DriftMonitor):
     """The same check without its pages, which take longer than all the rest of a session."""
 
-    def _write_reports(self, *_: object) -> Iterator[Path]:
-        return iter(())
+    draws = False
 
 
 def watched_quietly(ticker: str, settings: Settings, requests: ForecastLog) -> DriftVerdict:

@@ -187,7 +187,7 @@ class Succession:
         )
         model = TrainedModel(Network(candidate.path / NETWORK), card.recipe)
         judged = judge_model(data, model, pool_of(card, self.settings))
-        return rule(champion, judged, data, self.settings)
+        return rule(champion, (judged.rows, judged.fans), data, self.settings)
 
 
 def rolled_back(ticker: str, former: Published) -> Change:

@@ -16,36 +16,33 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
-from pathlib import Path
 
+from tqdm import tqdm
+
+from assignments import Assignments
 from base_training import BaseTrainer, gather
-from bundling import Bundler, Trained, parameters
-from config import Settings, get_settings, with_flags
+from bundling import epoch_bar, train_ticker
+from config import Settings, chosen_tickers, get_settings, with_flags
 from contracts import (
     BadSettings,
     ForecastingError,
     LogUnavailable,
-    ModelCard,
     Prices,
     TrainingRequest,
     parse_ticker,
 )
 from data_pipeline import StockDataPipeline
-from evaluation import (
-    headline,
-    prepare,
-    rule,
-    usable_champion,
-)
+from engines import choice_of
+from evaluation import headline, usable_champion
 from forecast_log import ForecastLog
-from model_store import (
-    ModelStore,
-)
+from many import add_many_flags
+from many_trainings import Trainings
+from model_store import ModelStore
 from recipes import RECIPES, Recipe, find_recipe
-from referee import Ruling
-from registry import Registry, TrainingRun
+from recording import Outcome, Recorder, summary
+from registry import Registry
 from retraining import NO_CHAMPION
 from training_queue import TrainingQueue
 
@@ -58,17 +55,6 @@ REQUEST_SECONDS = 5.0  # between two looks for training requests
 
 
 Trial = tuple[str, "Outcome | ForecastingError"]  # ticker and what came of it
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What became of one training."""
-
-    ticker: str
-    folder: Path
-    version: str
-    card: ModelCard
-    ruling: Ruling
 
 
 class MLflowTrainer:
@@ -97,37 +83,23 @@ class MLflowTrainer:
         outcome = self.run(StockDataPipeline(self.ticker, self.settings).load(), recipe)
         return str(outcome.folder), headline(outcome.card)
 
-    def run(self, prices: Prices, recipe: Recipe) -> Outcome:
-        """The whole path for given prices: fit, judge, bundle, register, gate, publish."""
-        data = prepare(prices, self.settings, recipe)
-        registry = Registry(self.settings.mlflow_tracking_uri)
-        bundler = Bundler(self.ticker, self.settings)
-        with registry.run(self.ticker, parameters(data, recipe, self.settings)) as run:
-            trained = bundler.make(data, recipe, run)
-            run.log_bundle(trained.folder)
-            bundler.log_scores(trained, run)
-            return self._rule_and_publish(trained, registry, run)
+    def run(self, prices: Prices, recipe: Recipe, job: str = "") -> Outcome:
+        """The whole path for given prices: fit, judge, bundle, register, gate, publish.
 
-    def _rule_and_publish(self, trained: Trained, registry: Registry, run: TrainingRun) -> Outcome:
-        card, folder = trained.card, trained.folder
-        with self.store.lock(self.ticker):  # two trainings of one ticker rule one after the other
-            champion = usable_champion(self.store, trained.data.prices)
-            ruling = rule(champion, trained.judged, trained.data, self.settings)
-            labels = {
-                "recipe": str(card.recipe["name"]),
-                "data_source": card.data.source,
-                "verdict": card.skill.verdict,
-                "promoted": str(ruling.promoted).lower(),
-                "gate": ruling.reason,
-                "model_bundle": folder.name,
-                "mode": str(card.recipe["mode"]),
-                "base": card.base.name if card.base else "none",
-            }
-            run.tag(**labels)
-            version = registry.register(run.run_id, self.ticker, labels)
-            if ruling.promoted:
-                registry.publish(self.store, self.ticker, folder, version)
-        return Outcome(ticker=self.ticker, folder=folder, version=version, card=card, ruling=ruling)
+        Args:
+            prices: of the ticker.
+            recipe: what to fit.
+            job: what this training goes by, if it is to be registered once: what a process that
+                was killed had registered by that name is finished, and not trained again.
+        """
+        registry = Registry(self.settings.mlflow_tracking_uri)
+        recorder = Recorder(self.settings, registry, job)
+        if job and (left := recorder.left_behind((self.ticker,))):
+            return next(iter(left.values()))
+        assignment, data = Assignments(self.settings).of(prices, recipe)
+        with epoch_bar(self.ticker, recipe.epochs) as heard:
+            trained = train_ticker(self.ticker, assignment, heard)
+        return recorder.record(trained, data, recipe)
 
 
 def recipe_of(settings: Settings) -> Recipe:
@@ -158,31 +130,6 @@ def train_all(
             yield ticker, error
 
 
-def summary(outcome: Outcome) -> str:
-    """One training in two lines."""
-    card, ruling = outcome.card, outcome.ruling
-    place = "champion" if ruling.promoted else "kept, not promoted"
-    return (
-        f"{outcome.ticker}: {card.recipe['name']}, version {outcome.version} "
-        f"({place}: {ruling.reason}); "
-        f"{card.data.source} prices through {card.trained_through}{_base_said(card)}\n"
-        f"  one-step RMSE {card.skill.rmse_ratio:.2f} times that of repeating the last close over "
-        f"{card.test.rows} held-out sessions: {card.skill.verdict}{_bands_said(card)}"
-    )
-
-
-def _base_said(card: ModelCard) -> str:
-    if card.base is None:
-        return ""
-    where = "shipped base" if card.base.shipped else "base trained here"
-    return f"; {where} {card.base.name} of {card.base.tickers} tickers"
-
-
-def _bands_said(card: ModelCard) -> str:
-    ratio = card.skill.crps_ratio
-    return "" if ratio is None else f"; CRPS of its bands {ratio:.3f} times that price's own"
-
-
 def main(argv: list[str] | None = None) -> int:
     """Train, judge and register one LSTM per ticker. Exit 1 if a ticker failed, 2 on bad input."""
     arguments = _parser().parse_args(argv)
@@ -190,7 +137,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         settings = get_settings()
         logging.basicConfig(level=settings.log_level, format=LOG_FORM)
-        tickers = _chosen_tickers(arguments) or settings.tickers
+        tickers = chosen_tickers(arguments.tickers, arguments.tickers_file) or settings.tickers
         recipes = _chosen_recipes(arguments, settings)
         if arguments.base:
             print(_base(tickers, recipes[0], settings, arguments.strategy))
@@ -199,10 +146,10 @@ def main(argv: list[str] | None = None) -> int:
             print("\n".join(_as_published(tickers, recipes, settings)))
             return 0
         wanted = lacking(tickers, settings) if arguments.missing else tickers
-        failed = []
-        for ticker, result in train_all(wanted, settings, recipes):
-            print(_line(ticker, result), flush=True)
-            failed += [ticker] if isinstance(result, ForecastingError) else []
+        failed: list[str] = []
+        for line in _trained(wanted, recipes, settings, (arguments, failed)):
+            tqdm.write(line)
+            sys.stdout.flush()
     except ForecastingError as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 2
@@ -213,10 +160,33 @@ def main(argv: list[str] | None = None) -> int:
     return 1 if failed else 0
 
 
+def _trained(
+    tickers: tuple[str, ...],
+    recipes: tuple[Recipe, ...],
+    settings: Settings,
+    wish: tuple[argparse.Namespace, list[str]],
+) -> Iterator[str]:
+    """Train them, several as one job; what became of each, in lines. `wish` has the flags, and
+    takes what failed."""
+    arguments, failed = wish
+    if arguments.stay or len(tickers) * len(recipes) < 2:
+        for ticker, result in train_all(tickers, settings, recipes):
+            failed += [ticker] if isinstance(result, ForecastingError) else []
+            yield _line(ticker, result)
+        return
+    trainings = Trainings(tickers, recipes, settings)
+    with trainings.job(afresh=arguments.afresh) as job:
+        for _, record in trainings.run(job, choice_of(arguments)):
+            yield record["said"]
+        ended = job.finish()
+    failed += ended.failed
+    yield f"training: {ended}"
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="train.py", description=main.__doc__)
     parser.add_argument("tickers", nargs="*", help="symbols; default: STOCK_TICKERS")
-    parser.add_argument("--tickers-file", type=Path, help="further symbols, one a line")
+    add_many_flags(parser)
     parser.add_argument(
         "--base", action="store_true", help="train one base on all of them, under pretrained/"
     )
@@ -224,8 +194,7 @@ def _parser() -> argparse.ArgumentParser:
         "--strategy",
         choices=("none", "mirrored", "multi-worker"),
         default="none",
-        help="of TensorFlow, to spread a base: over this machine's GPUs, or over the workers that "
-        "TF_CONFIG names (default none: one device)",
+        help="of TensorFlow, to spread a base: over GPUs, or the workers that TF_CONFIG names",
     )
     parser.add_argument("--epochs", type=int, help="at most so many epochs (default STOCK_EPOCHS)")
     parser.add_argument("--batch-size", type=int, help="rows per step (default STOCK_BATCH_SIZE)")
@@ -244,20 +213,6 @@ def _parser() -> argparse.ArgumentParser:
         "--stay", action="store_true", help="then stay, and train what is asked for or lacking"
     )
     return parser
-
-
-def _chosen_tickers(arguments: argparse.Namespace) -> tuple[str, ...]:
-    """Those named, and those of the file: one a line or several, `#` begins a remark."""
-    named = list(arguments.tickers)
-    if arguments.tickers_file is not None:
-        try:
-            lines = arguments.tickers_file.read_text("utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise BadSettings(f"--tickers-file {arguments.tickers_file}: {error}") from error
-        named += [word for line in lines for word in line.split("#")[0].split()]
-        if not named:
-            raise BadSettings(f"--tickers-file {arguments.tickers_file} names no ticker")
-    return tuple(dict.fromkeys(parse_ticker(name) for name in named))
 
 
 def _as_published(

@@ -10,12 +10,13 @@ import logging
 import math
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from contracts import BadSettings
 from search_space import Value
 
 log = logging.getLogger(__name__)
@@ -57,6 +58,11 @@ class Ledger:
         found = self._read(f"trial_{number:04d}.json")
         return Tried(**found) if found and found["values"] == values else None
 
+    def trials(self) -> tuple[Tried, ...]:
+        """Every trial that has ended, by number."""
+        names = sorted(path.name for path in self.folder.glob("trial_*.json"))
+        return tuple(Tried(**found) for name in names if (found := self._read(name)) is not None)
+
     def keep(self, tried: Tried) -> None:
         """A trial that has ended."""
         self._write(f"trial_{tried.number:04d}.json", asdict(tried))
@@ -72,6 +78,10 @@ class Ledger:
         """Remember that the best trial's model has been registered."""
         facts = {"trial": best.number, "bundle": bundle.name, "said": said}
         self._write("outcome.json", facts)
+
+    def job(self, best: Tried) -> str:
+        """What the training of the best trial goes by, so that it is not registered twice."""
+        return f"{self.search_id}-{best.number}"
 
     def _read(self, name: str) -> dict[str, Any] | None:
         try:
@@ -90,3 +100,15 @@ class Ledger:
             file.flush()
             os.fsync(file.fileno())
         draft.replace(self.folder / name)
+
+
+def best_of(found: Sequence[Tried]) -> Tried:
+    """The trial of the lowest loss, the earlier of two.
+
+    Raises:
+        BadSettings: no trial had a finite one.
+    """
+    best = min(found, key=lambda tried: (tried.best, tried.number))
+    if not math.isfinite(best.best):
+        raise BadSettings("no trial had a finite validation loss; search other values")
+    return best

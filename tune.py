@@ -12,11 +12,8 @@ import hashlib
 import importlib.metadata
 import json
 import logging
-import math
-import os
 import sys
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -28,29 +25,24 @@ from tqdm import tqdm
 
 from base_training import base_for
 from bases import Base
-from bundling import parameters
-from config import Settings, get_settings, with_flags
-from contracts import BadSettings, ForecastingError, Prices, parse_ticker
+from config import Settings, chosen_tickers, get_settings, with_flags
+from contracts import BadSettings, ForecastingError, Prices
 from data_pipeline import StockDataPipeline
+from engines import choice_of
 from evaluation import Prepared, prepare
-from fitting import Lesson, Parts, fit
+from fitting import Lesson, Parts
+from many import add_many_flags
 from recipes import Recipe
+from recording import Outcome, parameters, summary
 from registry import Registry, TrainingRun
 from report import trials_page
-from search_space import (
-    Between,
-    Space,
-    extremes,
-    is_whole,
-    own_space,
-    parse_space,
-)
-from train import LOG_FORM, MLflowTrainer, recipe_of, summary
-from trial_ledger import Ledger, Tried, Values
+from search_space import Space, extremes, own_space, parse_space
+from search_trials import OBJECTIVE, explore, fit_trial
+from train import LOG_FORM, MLflowTrainer, quiet_libraries, recipe_of
+from trial_ledger import Ledger, Tried, Values, best_of
 
 log = logging.getLogger(__name__)
 
-OBJECTIVE = "best_val_loss"  # lower is better
 MOST_TRIALS = 1000
 
 
@@ -145,70 +137,17 @@ class Search:
     ) -> Tried:
         (data, recipe), (run, bar) = what, to
 
-        def ended(epoch: int, logs: Mapping[str, float]) -> None:
-            _log_epoch(run, epoch, logs["loss"], logs["val_loss"])
-            bar.set_postfix_str(f"epoch {epoch + 1}, validation loss {logs['val_loss']:.6g}")
+        def ended(epoch: int, loss: float, val_loss: float) -> None:
+            _log_epoch(run, epoch, loss, val_loss)
+            bar.set_postfix_str(f"epoch {epoch + 1}, validation loss {val_loss:.6g}")
 
         question = self.question
         lesson = Lesson(data.bars, data.rows, question.parts, question.base)
-        history = fit(lesson, recipe, question.settings.seed, ended).history
-        losses, val_losses = ([float(v) for v in history[k]] for k in ("loss", "val_loss"))
-        return Tried(number=number, values=values, losses=losses, val_losses=val_losses)
+        return fit_trial(lesson, recipe, question.settings.seed, (number, values), ended)
 
 
 def _log_epoch(run: TrainingRun, epoch: int, loss: float, val_loss: float) -> None:
     run.log_epoch(epoch, {"train_loss": loss, "val_loss": val_loss})
-
-
-def explore(space: Space, trials: int, seed: int, judge: Callable[[int, Values], float]) -> None:
-    """Let Keras Tuner draw configurations, each once; the same ones in order for the same seed.
-
-    Args:
-        space: what is varied.
-        trials: at most so many; a small space may hold fewer different ones.
-        seed: of the draw.
-        judge: from a trial's number, from 0, and its values to its loss. What it raises ends the
-            search and is raised here.
-    """
-    import keras_tuner
-
-    class Explorer(keras_tuner.Tuner):  # type: ignore[misc]
-        def run_trial(self, trial: Any, *_: Any, **__: Any) -> dict[str, float]:
-            try:
-                loss = judge(int(trial.trial_id), dict(trial.hyperparameters.values))
-            except Exception as error:  # the tuner would take it for a bad configuration
-                raise keras_tuner.errors.FatalError from error
-            return {OBJECTIVE: loss}
-
-    oracle = keras_tuner.oracles.RandomSearchOracle(
-        objective=keras_tuner.Objective(OBJECTIVE, "min"),
-        max_trials=trials,
-        seed=seed + 1,  # it takes 0 for none
-        hyperparameters=_hyperparameters(keras_tuner.HyperParameters(), space),
-        allow_new_entries=False,
-        tune_new_entries=False,
-    )
-    oracle.verbose = 0
-    with tempfile.TemporaryDirectory() as scratch:
-        try:
-            Explorer(oracle, directory=scratch, project_name="search").search()
-        except keras_tuner.errors.FatalError as stop:
-            raise (stop.__cause__ or stop) from None
-
-
-def _hyperparameters(declared: Any, space: Space) -> Any:
-    for field, dimension in space.items():
-        if not isinstance(dimension, Between):
-            declared.Choice(field, list(dimension.choices))
-            continue
-        sampling = "log" if dimension.log else "linear"
-        low, high, step = dimension.low, dimension.high, dimension.step
-        if is_whole(field):
-            whole = {"step": int(step)} if step else {}
-            declared.Int(field, int(low), int(high), sampling=sampling, **whole)
-        else:
-            declared.Float(field, low, high, step=step, sampling=sampling)
-    return declared
 
 
 def ask(prices: Prices, settings: Settings, recipe: Recipe, space: Space) -> Question:
@@ -252,6 +191,17 @@ def alone(folder: Path, ticker: str) -> Iterator[None]:
         lock.release()
 
 
+def home_of(ticker: str, settings: Settings) -> Path:
+    """Where the searches of a ticker are kept."""
+    return settings.models_dir / "tuning" / ticker
+
+
+def ledger_of(question: Question) -> Ledger:
+    """What has been found of a question so far."""
+    home = home_of(question.prices.ticker, question.settings)
+    return Ledger(home / f"{question.recipe.name}_{question.key}")
+
+
 def tune(question: Question, trials: int) -> tuple[pd.DataFrame, str]:
     """Search, then train, judge and register the best configuration.
 
@@ -262,23 +212,37 @@ def tune(question: Question, trials: int) -> tuple[pd.DataFrame, str]:
         BadSettings: no trial had a finite loss, or another search of the ticker is running.
     """
     ticker, settings = question.prices.ticker, question.settings
-    home = settings.models_dir / "tuning" / ticker
-    with alone(home, ticker):
-        ledger = Ledger(home / f"{question.recipe.name}_{question.key}")
+    with alone(home_of(ticker, settings), ticker):
+        ledger = ledger_of(question)
         registry = Registry(settings.mlflow_tracking_uri)
-        for earlier in {ledger.folder, *(path.parent for path in home.glob("*/search.json"))}:
-            registry.close_left_open(ticker, Ledger(earlier).search_id)
-        with registry.search(ticker, ledger.search_id, question.described()) as parent:
+        with opened(question, ledger, registry) as parent:
             found = Search(question, ledger, registry, parent).run(trials)
-            table = results(found)
-            parent.log_text(table.to_csv(index=False), "trials.csv")
-            plot = table.drop(columns=["trial", "epochs"])
-            title = f"{ticker}: {len(found)} trials of {question.recipe.name}"
-            parent.log_text(trials_page(plot, OBJECTIVE, title), "trials.html")
+            table = tabled(question, found, parent)
             return table, _publish(question, ledger, found, parent)
 
 
-def results(found: list[Tried]) -> pd.DataFrame:
+@contextmanager
+def opened(question: Question, ledger: Ledger, registry: Registry) -> Iterator[TrainingRun]:
+    """The run of a search; what killed searches of the ticker left open is marked before."""
+    ticker = question.prices.ticker
+    home = home_of(ticker, question.settings)
+    for earlier in {ledger.folder, *(path.parent for path in home.glob("*/search.json"))}:
+        registry.close_left_open(ticker, Ledger(earlier).search_id)
+    with registry.search(ticker, ledger.search_id, question.described()) as parent:
+        yield parent
+
+
+def tabled(question: Question, found: Sequence[Tried], parent: TrainingRun) -> pd.DataFrame:
+    """The trials as a table, the best first, kept with the run of the search, plot and all."""
+    table = results(found)
+    parent.log_text(table.to_csv(index=False), "trials.csv")
+    plot = table.drop(columns=["trial", "epochs"])
+    title = f"{question.prices.ticker}: {len(found)} trials of {question.recipe.name}"
+    parent.log_text(trials_page(plot, OBJECTIVE, title), "trials.html")
+    return table
+
+
+def results(found: Sequence[Tried]) -> pd.DataFrame:
     """Columns trial, the varied fields, the objective and epochs; the best trial first."""
     rows = [
         {"trial": t.number, **t.values, OBJECTIVE: t.best, "epochs": len(t.losses)} for t in found
@@ -286,40 +250,66 @@ def results(found: list[Tried]) -> pd.DataFrame:
     return pd.DataFrame(rows).sort_values([OBJECTIVE, "trial"], ignore_index=True)
 
 
-def _publish(question: Question, ledger: Ledger, found: list[Tried], parent: TrainingRun) -> str:
+def _publish(
+    question: Question, ledger: Ledger, found: Sequence[Tried], parent: TrainingRun
+) -> str:
     """Train the best as `train.py` would, unless an earlier call of the command has."""
-    best, settings = min(found, key=lambda t: (t.best, t.number)), question.settings
-    if not math.isfinite(best.best):
-        raise BadSettings("no trial had a finite validation loss; search other values")
+    best, settings = best_of(found), question.settings
     parent.log_metrics({OBJECTIVE: best.best})
     if (said := ledger.published(best, settings.models_dir)) is not None:
         return f"{said}\n  registered before; nothing trained again"
     recipe = replace(question.recipe, **best.values)  # type: ignore[arg-type]
-    outcome = MLflowTrainer(question.prices.ticker, settings).run(question.prices, recipe)
+    trainer = MLflowTrainer(question.prices.ticker, settings)
+    outcome = trainer.run(question.prices, recipe, ledger.job(best))
+    return told(outcome, ledger, best, parent)
+
+
+def told(outcome: Outcome, ledger: Ledger, best: Tried, parent: TrainingRun) -> str:
+    """Remember that the best has been registered; what became of it."""
     parent.tag(best_trial=str(best.number), model_version=outcome.version)
     ledger.publish(best, outcome.folder, summary(outcome))
     return summary(outcome)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Search a recipe's fields for the lowest validation loss; train and register the best."""
+    """Search a recipe's fields for the lowest validation loss; train and register the best.
+
+    Exit 1 if one of several tickers failed.
+    """
     arguments = _parser().parse_args(argv)
-    _quiet_libraries()
+    quiet_libraries()
+    failed: list[str] = []
     try:
         settings = get_settings()
         logging.basicConfig(level=settings.log_level, format=LOG_FORM)
-        ticker = parse_ticker(arguments.ticker)
+        tickers = chosen_tickers(arguments.tickers, arguments.tickers_file)
         recipe, space, settings = _wish(arguments, settings)
-        prices = StockDataPipeline(ticker, settings).load()
-        table, said = tune(ask(prices, settings, recipe, space), arguments.trials)
+        if not tickers:
+            raise BadSettings("name a ticker, such as IBM, or --tickers-file FILE")
+        if len(tickers) == 1:
+            prices = StockDataPipeline(tickers[0], settings).load()
+            print(_searched(ask(prices, settings, recipe, space), arguments.trials))
+        else:
+            from many_searches import Searches, search_all
+
+            searches = Searches(tickers, (recipe, space, arguments.trials), settings)
+            for line in search_all(searches, choice_of(arguments), failed, arguments.afresh):
+                tqdm.write(line)
     except ForecastingError as error:
         print(f"tune.py: {error}", file=sys.stderr)
         return 2
-    print(table.to_string(index=False, float_format=lambda value: f"{value:.6g}"))
-    if len(table) < arguments.trials:
-        print(f"the space gave only {len(table)} different configurations")
-    print(said)
-    return 0
+    if failed:
+        print(f"tune.py: failed: {' '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _searched(question: Question, trials: int) -> str:
+    """Search and train; the table of trials, and what became of the best."""
+    table, said = tune(question, trials)
+    lines = [table.to_string(index=False, float_format=lambda value: f"{value:.6g}")]
+    if len(table) < trials:
+        lines.append(f"the space gave only {len(table)} different configurations")
+    return "\n".join([*lines, said])
 
 
 def _wish(arguments: argparse.Namespace, settings: Settings) -> tuple[Recipe, Space, Settings]:
@@ -340,7 +330,8 @@ def _wish(arguments: argparse.Namespace, settings: Settings) -> tuple[Recipe, Sp
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="tune.py", description=main.__doc__)
-    parser.add_argument("ticker", help="symbol, such as IBM")
+    parser.add_argument("tickers", nargs="*", help="symbols, such as IBM")
+    add_many_flags(parser)
     parser.add_argument(
         "--trials", type=_trials, default=10, help="configurations to try (default 10)"
     )
@@ -354,14 +345,6 @@ def _trials(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= MOST_TRIALS:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {MOST_TRIALS}")
     return int(text)
-
-
-def _quiet_libraries() -> None:
-    """Only what is wrong, from libraries that read these names when they are loaded."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # sums stay in order
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 
 if __name__ == "__main__":

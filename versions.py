@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -12,7 +14,8 @@ LEARNING = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "onnxruntime", "tf
 SERVING = ("onnxruntime", "numpy", "pandas", "exchange-calendars", "yfinance", "fastapi", "uvicorn")
 
 
-def library_versions(names: tuple[str, ...] = LEARNING) -> dict[str, str]:
+@functools.cache
+def library_versions(names: tuple[str, ...] = LEARNING) -> Mapping[str, str]:
     """Python's version and those of libraries that are installed: what decides the numbers."""
     found = {"python": sys.version.split()[0]}
     for name in names:
@@ -23,8 +26,9 @@ def library_versions(names: tuple[str, ...] = LEARNING) -> dict[str, str]:
     return found
 
 
+@functools.cache
 def git_revision() -> str | None:
-    """The revision of the code, where it is a git checkout."""
+    """The revision of the code, where it is a git checkout; as it was when first asked."""
     try:
         run = subprocess.run(
             ["git", "rev-parse", "HEAD"],

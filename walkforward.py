@@ -1,38 +1,35 @@
 """Every model's forecasts from the same past origins of one ticker, as rows anybody can score.
 
 Nothing dated after an origin influences its row: not a price, a scale, an error or a weight of the
-network. Knows no score and no command line.
+network. A walk is a pure task: it knows no settings, no store and no folder but a scratch one.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 import forecasters
-from bands import LEVELS
-from base_training import base_for
-from bases import Base, pool_of
-from config import Settings
-from contracts import ModelFromTheFuture, NoChampion, NotEnoughHistory, Prices
+from bands import LEVELS, Pool
+from bases import Base, PackedBase
+from contracts import NotEnoughHistory, Prices
 from data_pipeline import training_bars
 from features import scaled_sequences, split_rows, trailing_extremes
 from fitting import Lesson, Parts, fit
 from forecasters import Fan, Segment, Series
 from inference import Network, TrainedModel
 from metrics import QUANTILES
-from model_store import NETWORK, ModelStore
+from model_store import NETWORK
 from recipes import Recipe
 from scorecard import BAND_COLUMNS, KNOWN_COLUMNS, QUANTILE_COLUMNS, ROW_COLUMNS
-from serving import check_match
 
 BASELINES: dict[str, Callable[[Series, np.ndarray, int], Fan]] = {
     "arima": forecasters.arima,
@@ -54,20 +51,43 @@ class Plan:
     recipe: Recipe
     champion: bool
     refit_every: int | None  # sessions; None fits once, before the first origin
-    settings: Settings
+    seed: int
+    start_date: date  # earlier bars take no part
 
 
-def walk(ticker: str, prices: Prices, plan: Plan) -> tuple[pd.DataFrame, pd.DataFrame]:
+@dataclass(frozen=True, slots=True, eq=False)
+class PackedChampion:
+    """A published network without its folder."""
+
+    network: bytes
+    recipe: Mapping[str, Any]
+    pool: Pool | None
+    validated_through: date  # it was chosen by outcomes up to this session
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Walk:
+    """All that one ticker's walk is made of."""
+
+    prices: Prices
+    plan: Plan
+    champion: PackedChampion | None
+    bases: tuple[PackedBase | None, ...] = ()  # of each of `fits`, where there is no champion
+
+
+def walk(ticker: str, asked: Walk) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Forecast rows (ROW_COLUMNS) and what was known at each origin (KNOWN_COLUMNS).
 
     Raises:
         NotEnoughHistory: too few sessions before the first origin, or none from it on.
-        ModelFromTheFuture: the champion has seen sessions after the first origin.
     """
-    series = Series.of(training_bars(prices, plan.settings.start_date))
+    plan = asked.plan
+    series = Series.of(training_bars(asked.prices, plan.start_date))
     origins = chosen_origins(series.days, plan)
-    find = _champion_segments if plan.champion else _fitted_segments
-    segments = find(ticker, prices, series, (origins, plan))
+    if asked.champion is not None:
+        segments = [_published(asked.champion, series)]
+    else:
+        segments = list(_fitted(ticker, asked, series, origins))
     fans = {"lstm": forecasters.lstm(series, origins, plan.steps, segments)}
     for name, forecast in BASELINES.items():
         fans[name] = forecast(series, origins, plan.steps)
@@ -89,23 +109,26 @@ def chosen_origins(days: np.ndarray, plan: Plan) -> np.ndarray:
     return origins
 
 
-def _champion_segments(
-    ticker: str, prices: Prices, series: Series, asked: tuple[np.ndarray, Plan]
-) -> list[Segment]:
-    origins, plan = asked
-    champion = ModelStore(plan.settings.models_dir).champion(ticker)
-    if champion is None:
-        raise NoChampion(ticker)
-    check_match(champion, prices)
-    first_day = pd.Timestamp(series.days[origins[0]]).date()
-    if champion.card.trained_through > first_day:
-        raise ModelFromTheFuture(ticker, champion.card.trained_through, first_day)
-    model = TrainedModel(Network(champion.path / NETWORK), champion.card.recipe)
-    pool = pool_of(champion.card, plan.settings)
-    fitted_through = np.datetime64(champion.card.validation.last)
-    unseen = int(np.searchsorted(series.days, fitted_through, side="left"))
-    begin = errors_from(model, unseen)
-    return [Segment(model, pool, begin, first=0, until=len(series.mids))]
+def fits(origins: np.ndarray, plan: Plan) -> list[tuple[int, int]]:
+    """When to fit: the position that ends what a network is fitted to, and of the next such one.
+
+    At the first origin and, unless refitting is off, again every so many sessions; none that no
+    origin would use.
+    """
+    begin, end = int(origins[0]), int(origins[-1]) + 1
+    starts = list(range(begin, end, plan.refit_every or (end - begin)))
+    spans = zip(starts, [*starts[1:], end], strict=True)
+    return [span for span in spans if ((origins >= span[0]) & (origins < span[1])).any()]
+
+
+def _published(champion: PackedChampion, series: Series) -> Segment:
+    with tempfile.TemporaryDirectory() as scratch:
+        network = Path(scratch) / NETWORK
+        network.write_bytes(champion.network)
+        model = TrainedModel(Network(network), champion.recipe)
+    through = np.datetime64(champion.validated_through)
+    unseen = int(np.searchsorted(series.days, through, side="left"))
+    return Segment(model, champion.pool, errors_from(model, unseen), 0, len(series.mids))
 
 
 def errors_from(model: TrainedModel, unseen: int) -> int:
@@ -118,22 +141,12 @@ def errors_from(model: TrainedModel, unseen: int) -> int:
     return model.first_origin if model.mode == "direct" else unseen
 
 
-def _fitted_segments(
-    ticker: str, prices: Prices, series: Series, asked: tuple[np.ndarray, Plan]
-) -> list[Segment]:
-    """Fit at the first origin and, unless refitting is off, again every so many sessions."""
-    origins, plan = asked
-    begin, end = int(origins[0]), int(origins[-1]) + 1
-    starts = list(range(begin, end, plan.refit_every or (end - begin)))
-    segments = []
-    for at, until in zip(starts, [*starts[1:], end], strict=True):
-        if not ((origins >= at) & (origins < until)).any():
-            continue
-        day = pd.Timestamp(series.days[at]).date()
-        base = base_for(day, plan.recipe, plan.settings, prices)
-        known = series.bars.iloc[: at + 1]
-        segments.append(replace(fit_as_of(ticker, known, base, plan), first=at, until=until))
-    return segments
+def _fitted(ticker: str, asked: Walk, series: Series, origins: np.ndarray) -> Iterator[Segment]:
+    for (at, until), packed in zip(fits(origins, asked.plan), asked.bases, strict=True):
+        with tempfile.TemporaryDirectory() as scratch:
+            base = packed.unpacked(Path(scratch) / "base") if packed else None
+            fitted = fit_as_of(ticker, series.bars.iloc[: at + 1], base, asked.plan)
+        yield replace(fitted, first=at, until=until)
 
 
 def fit_as_of(ticker: str, bars: pd.DataFrame, base: Base | None, plan: Plan) -> Segment:
@@ -153,7 +166,7 @@ def fit_as_of(ticker: str, bars: pd.DataFrame, base: Base | None, plan: Plan) ->
         tqdm(total=recipe.epochs, desc=f"{ticker} fit", unit="epoch", leave=False) as bar,
     ):
         lesson = Lesson(bars, rows, parts, base)
-        fitted = fit(lesson, recipe, plan.settings.seed, lambda epoch, _: _advance(bar, epoch))
+        fitted = fit(lesson, recipe, plan.seed, lambda epoch, _: _advance(bar, epoch))
         fitted.network.export_onnx(Path(scratch) / NETWORK)
         model = TrainedModel(Network(Path(scratch) / NETWORK), recipe.as_dict())
     return Segment(model, fitted.pool, errors_from(model, unseen), 0, 0)

@@ -28,7 +28,8 @@ os.environ |= {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1"}
 
 from base_training import fold
 from config import Settings
-from data_pipeline import StockDataPipeline, import_file
+from data_pipeline import import_file
+from many_walks import Walks
 from metrics import block_means
 from recipes import find_recipe
 from scorecard import score
@@ -51,9 +52,10 @@ def judged(path: Path, home: Path) -> tuple[dict[str, float], pd.DataFrame]:
         recipe=recipe,
         champion=False,
         refit_every=None,
-        settings=settings,
+        seed=settings.seed,
+        start_date=settings.start_date,
     )
-    rows, known = walk(ticker, StockDataPipeline(ticker, settings).read(), plan)
+    rows, known = walk(ticker, Walks((ticker,), plan, settings).asked(ticker))
     found = score(rows, known, 1)[ticker]
     ours, close, arima = found["lstm"], found["last_close"], found["arima"]
     own = rows[rows["model"] == "lstm"]

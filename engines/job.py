@@ -11,8 +11,10 @@ import os
 import shutil
 import sys
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Self
@@ -50,6 +52,8 @@ class Summary:
 class Job:
     """The records of one job, and its progress. One process at a time; a context manager.
 
+    `id` names it where others keep something of it; a job that begins anew has another.
+
     Args:
         folder: its own; what is in it belongs to the job.
         title: of the line of progress.
@@ -81,6 +85,11 @@ class Job:
         self._done = {unquote(path.stem) for path in self._records.glob("*.json")} & set(self.keys)
         self.resumed = len(self._done)
         self._bar = self._progress()
+
+    @property
+    def since(self) -> datetime:
+        """When the job began (UTC), before any interruption."""
+        return datetime.fromisoformat(self._since)
 
     def pending(self) -> tuple[str, ...]:
         """What has no record yet, in the order of `keys`; what failed is among it."""
@@ -115,7 +124,7 @@ class Job:
     def finish(self) -> Summary:
         """End this run. With nothing pending the job is over, and the next one begins anew."""
         if not self.pending():
-            _write(self.folder / ABOUT, {"about": self._about, "over": True})
+            _write(self.folder / ABOUT, self._facts(over=True))
         summary = Summary(
             done=len(self._done),
             failed=dict(self._failed),
@@ -150,13 +159,19 @@ class Job:
 
     def _begin(self, afresh: bool) -> None:
         """Go on where this job stood, or begin with nothing."""
-        before = _read(self.folder / ABOUT)
-        if afresh or before != {"about": self._about, "over": False}:
+        before = _read(self.folder / ABOUT) or {}
+        self.id, self._since = str(before.get("id")), str(before.get("since"))
+        if afresh or before != self._facts(over=False):
             (self.folder / ABOUT).unlink(missing_ok=True)
             if self._records.exists():
                 shutil.rmtree(self._records)
             self._records.mkdir()
-            _write(self.folder / ABOUT, {"about": self._about, "over": False})
+            self.id = uuid.uuid4().hex
+            self._since = datetime.now(UTC).isoformat()
+            _write(self.folder / ABOUT, self._facts(over=False))
+
+    def _facts(self, *, over: bool) -> dict[str, Any]:
+        return {"id": self.id, "since": self._since, "about": self._about, "over": over}
 
     def _progress(self) -> tqdm[NoReturn]:
         if self.resumed:

@@ -224,7 +224,7 @@ class Pages:
 
     def libraries(self) -> dict[str, str]:
         """What this process computes with, by name; not for everybody."""
-        return library_versions(SERVING)
+        return dict(library_versions(SERVING))
 
     def close(self) -> None:
         """Give the connections back."""

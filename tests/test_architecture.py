@@ -93,14 +93,24 @@ MAY_IMPORT = {
     "report": WORDS | {"metrics", "scorecard"},
     "forecasters": WORDS | {"features", "bands", "inference", "baseline_arima"},
     "walkforward": WORDS
-    | {"config", "features", "metrics", "bands", "recipes", "data_pipeline", "inference"}
-    | {"model_store", "bases", "serving", "fitting", "base_training", "scorecard", "forecasters"},
+    | {"features", "metrics", "bands", "recipes", "data_pipeline", "inference"}
+    | {"model_store", "bases", "fitting", "scorecard", "forecasters"},
+    "many_walks": WORDS
+    | {"config", "data_pipeline", "model_store", "bases", "serving", "base_training"}
+    | {"scorecard", "engines", "walkforward", "many"},
     "backtest": WORDS
-    | {"config", "data_pipeline", "recipes", "report", "scorecard", "walkforward"},
+    | {"config", "recipes", "report", "scorecard", "walkforward", "engines", "many"}
+    | {"many_walks"},
+    "drift_check": WORDS
+    | {"watching", "drift", "drift_report", "data_pipeline", "inference", "model_store"},
     "drift_monitor": WORDS
-    | {"config", "serving", "referee", "watching", "alerts", "drift_report"}
+    | {"config", "serving", "watching", "whole_files", "alerts", "drift_report", "drift_check"}
+    | {"engines", "many"}
     | PURE
     | DOORS,
+    "many_checks": WORDS
+    | {"config", "data_pipeline", "forecast_log", "engines", "many"}
+    | {"drift_check", "drift_monitor"},
     "published_systems": WORDS,
     "published_sums": WORDS | {"metrics"},
     "published_fits": WORDS
@@ -133,32 +143,37 @@ MAY_IMPORT = {
     | {"bands", "metrics", "data_pipeline", "inference", "model_store", "features"},
     "simulation": WORDS
     | {"config", "calendars", "data_pipeline", "drift_monitor", "forecast_log", "rounds", "train"}
-    | {"training_queue"},
+    | {"recording", "training_queue"},
     "simulate": WORDS
     | {"config", "data_pipeline", "model_store", "simulation", "simulation_scores", "train"},
     "bundling": WORDS
-    | {"config", "features", "panel", "recipes", "figures", "versions", "model"}
-    | {"inference", "model_store", "bases", "registry"}
-    | {"fitting", "base_training", "referee", "evaluation"},
+    | {"features", "panel", "recipes", "figures", "versions", "model"}
+    | {"inference", "model_store", "bases", "fitting", "referee", "evaluation"},
+    "assignments": WORDS
+    | {"config", "recipes", "bases", "base_training", "evaluation", "bundling"},
+    "recording": WORDS
+    | {"config", "recipes", "versions", "model", "model_store", "registry", "tracking"}
+    | {"referee", "evaluation", "bundling"},
+    "many": WORDS | {"config", "data_pipeline", "engines"},
+    "many_trainings": WORDS
+    | {"config", "recipes", "data_pipeline", "registry", "engines", "evaluation", "bundling"}
+    | {"assignments", "recording", "many"},
     "train": WORDS
-    | {"config", "base_training", "referee", "evaluation", "bundling", "as_published"}
-    | {"retraining", "training_queue"}
+    | {"config", "base_training", "evaluation", "bundling", "assignments", "recording"}
+    | {"as_published", "engines", "many", "many_trainings", "retraining", "training_queue"}
     | PURE
     | DOORS,
-    "trial_ledger": {"search_space"},
+    "trial_ledger": WORDS | {"search_space"},
+    "search_trials": WORDS
+    | {"bases", "evaluation", "fitting", "recipes", "search_space", "trial_ledger"},
     "tune": WORDS
-    | {
-        "config",
-        "recipes",
-        "search_space",
-        "trial_ledger",
-        "bundling",
-        "data_pipeline",
-        "bases",
-        "registry",
-        "fitting",
-    }
-    | {"evaluation", "base_training", "report", "train"},
+    | {"config", "recipes", "search_space", "search_trials", "trial_ledger", "recording"}
+    | {"data_pipeline", "bases", "registry", "fitting", "evaluation", "base_training", "report"}
+    | {"engines", "many", "train"},
+    "many_searches": WORDS
+    | {"config", "data_pipeline", "recipes", "registry", "search_space", "trial_ledger"}
+    | {"search_trials", "evaluation", "bundling", "assignments", "recording", "engines", "many"}
+    | {"tune"},
     "wording": {"schemas"},
     "charts": {"schemas"},
     "views": WORDS | {"config", "api_client", "schemas", "charts", "wording"},
@@ -185,7 +200,8 @@ MAY_IMPORT = {
 # commands; nothing else may.
 IN_MAIN_ONLY = {
     "registry": {"registry_commands"},
-    "drift_monitor": {"settle_command"},
+    "drift_monitor": {"settle_command", "many_checks"},
+    "tune": {"many_searches"},
     "generate_synthetic_data": {"config", "data_pipeline", "figures"},
     "baseline_arima": {"config", "data_pipeline", "calendars", "features", "metrics"},
 }
@@ -199,7 +215,7 @@ DOOR_OF = {
     "keras": {"model", "networks", "pretraining"},
     "tf2onnx": {"model"},
     "onnx": {"networks"},
-    "keras_tuner": {"tune"},
+    "keras_tuner": {"search_trials"},
     "onnxruntime": {"inference"},
     "sqlalchemy": {"forecast_log", "records", "registry"},  # registry only names its errors
     "alembic": {"records"},

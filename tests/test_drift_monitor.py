@@ -16,7 +16,9 @@ from local_receiver import local_receiver
 from onnx import TensorProto, helper
 from pydantic import SecretStr
 
+import drift_check
 import drift_monitor
+import many_checks
 from contracts import (
     BadBundle,
     BadPrices,
@@ -28,8 +30,11 @@ from contracts import (
     Span,
 )
 from drift import compare
-from drift_monitor import DriftMonitor, gather, main
+from drift_check import gather
+from drift_monitor import DriftMonitor, main
 from drift_report import quiet_evidently, run_evidently, write_report
+from engines import EngineChoice
+from engines.job import Job
 from forecast_log import ForecastLog, parse_verdict
 from inference import Network, TrainedModel, one_step_table
 from model_store import CARD, NETWORK, REFERENCE, ModelStore, card_json
@@ -130,7 +135,12 @@ def calm(settings, shelf, tmp_path):
 @pytest.fixture
 def undrawn(monkeypatch):
     """Reports are named and not drawn, which takes seconds."""
-    monkeypatch.setattr(drift_monitor, "write_report", lambda *page: page[-1])
+
+    def named(*page) -> Path:
+        page[-1].touch()
+        return page[-1]
+
+    monkeypatch.setattr(drift_check, "write_report", named)
 
 
 def evidently_values(reference: pd.DataFrame, current: pd.DataFrame, limits: dict) -> dict:
@@ -358,8 +368,45 @@ def test_performance_is_drawn_without_price_levels():
     rows = pd.DataFrame(
         {"raw_actual": [330.0], "raw_prediction": [297.0], "raw_last_mid": [300.0], "range": 0.1}
     )
-    indexed = drift_monitor._indexed(rows)
+    indexed = drift_check._indexed(rows)
     assert indexed.to_dict("list") == {"actual": [pytest.approx(110)], "prediction": [99.0]}
+
+
+def test_several_tickers_are_a_list_of_verdicts_and_a_failure_costs_only_itself(
+    calm, undrawn, settings, monkeypatch, capsys
+):
+    monkeypatch.setattr(many_checks, "refreshed", lambda *_: None)
+    assert main(["AAPL", "ZZZQ", "--json"]) == 1
+    said = capsys.readouterr()
+    (verdict,) = json.loads(said.out)
+    assert (verdict["ticker"], verdict["severity"]) == ("AAPL", "none")
+    assert "1 done, 1 failed" in said.err
+    assert "ZZZQ: ZZZQ has no trained model yet" in said.err
+    records = ForecastLog(settings.database_url)
+    assert [row.ticker for row in records.verdicts("AAPL")] == ["AAPL"]
+    records.close()
+
+
+def test_a_check_that_was_recorded_before_a_kill_is_not_recorded_again(
+    calm, undrawn, settings, monkeypatch
+):
+    class Killed(BaseException):
+        """The process ends here."""
+
+    def killed(*_):
+        raise Killed
+
+    records = ForecastLog(settings.database_url)
+    checks = many_checks.Checks(("AAPL",), 5, settings)
+    here = EngineChoice(workers=1)
+    with monkeypatch.context() as dying:
+        dying.setattr(Job, "keep", killed)
+        with pytest.raises(Killed):
+            many_checks.check_all(checks, records, here, afresh=False)
+    found, ended = many_checks.check_all(checks, records, here, afresh=False)
+    assert (len(found), ended.failed) == (1, {})
+    assert [*records.verdicts("AAPL")] == found
+    records.close()
 
 
 def test_a_ticker_without_a_champion_is_said_plainly(monitor):

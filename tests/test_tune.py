@@ -18,6 +18,7 @@ from builders import provenance
 from mlflow import MlflowClient
 from project import ROOT, Project
 
+import search_trials
 import tune
 from contracts import BadSettings, Prices
 from evaluation import prepare
@@ -27,8 +28,9 @@ from recipes import FIXED, Recipe, find_recipe
 from registry import Registry, experiment_name, model_name
 from report import trials_page
 from search_space import LIMITS, REFUSED, Between, OneOf, own_space, parse_space
+from search_trials import explore
 from trial_ledger import Ledger, Tried
-from tune import Search, ask, explore, results
+from tune import Search, ask, results
 
 RECIPE = find_recipe("tuned_lstm", {"epochs": 2, "unrollings": 10, "units": 4})
 SPACE = """
@@ -248,7 +250,7 @@ def test_a_trial_that_was_kept_is_tracked_again_and_not_fitted_again(
     ledger = Ledger(settings.models_dir)
     for number, values in enumerate(drawn(SPACE, 2, settings.seed)):
         ledger.keep(Tried(number=number, values=values, losses=[2.0, 1.0], val_losses=[0.4, 0.3]))
-    monkeypatch.setattr(tune, "fit", lambda *_: pytest.fail("fitted again"))
+    monkeypatch.setattr(search_trials, "fit", lambda *_: pytest.fail("fitted again"))
     for _ in range(2):
         with registry.search("MSFT", "s2", {}) as parent:
             on_msft = Search(question, ledger, registry, parent)

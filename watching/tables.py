@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from contracts import CheckedSession, DriftVerdict
 from watching.measures import ALL
 
@@ -29,6 +31,15 @@ def as_table(verdict: DriftVerdict) -> str:
         f"reports: {', '.join(verdict.reports)}",
     ]
     return "\n".join([*head, *rows, *tail])
+
+
+def as_list(verdicts: Sequence[DriftVerdict]) -> str:
+    """Several tickers' verdicts, a line each."""
+    rows = [
+        f"{verdict.ticker:8} {verdict.severity:8} {verdict.as_of}  {verdict.summary}"
+        for verdict in verdicts
+    ]
+    return "\n".join([f"{'ticker':8} {'severity':8} {'as of':10}  why", *rows])
 
 
 def history_table(history: tuple[CheckedSession, ...]) -> str:

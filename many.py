@@ -1,0 +1,125 @@
+"""A command over many tickers: an engine runs the tasks, this process writes what they gave.
+
+Knows neither what a task does nor what is written.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from tqdm import tqdm
+
+from config import Settings
+from contracts import (
+    ForecastingError,
+    LogUnavailable,
+    TrackingUnavailable,
+)
+from data_pipeline import refresh_many
+from engines import Done, EngineChoice, add_engine_flags, open_engine
+from engines.job import Job
+
+P = TypeVar("P")  # what a task is given
+K = TypeVar("K")  # what is kept here until it is done
+T = TypeVar("T")  # what it gives
+
+FEW = 4  # tasks up to which a second process would not repay its start
+# Without them nothing that is computed can be written: the job stops, to be resumed.
+STOPPING = (TrackingUnavailable, LogUnavailable)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Work(Generic[P, K, T]):
+    """What is done for each key.
+
+    Each of the three may raise a ForecastingError, which costs its own key alone. `prepare` gives
+    the record itself where it finds the key to be done.
+    """
+
+    prepare: Callable[[str], tuple[P, K] | Mapping[str, Any]]  # here, when a worker comes free
+    task: Callable[[str, P], T]  # in a worker
+    write: Callable[[K, T], Mapping[str, Any]]  # here; the record that the job keeps
+
+
+def worked(
+    job: Job, choice: EngineChoice, work: Work[P, K, T], keys: Sequence[str] | None = None
+) -> Iterator[tuple[str, Any]]:
+    """Do what the job lacks; key and record of each as it is written. Failures are the job's.
+
+    Args:
+        job: what is done and what is not.
+        choice: of the engine; opened for this call.
+        work: what is done for each key.
+        keys: by default all that are pending.
+
+    Raises:
+        EngineUnavailable: the engine cannot be started.
+        TrackingUnavailable, LogUnavailable: what was computed cannot be written.
+    """
+    wanted = job.pending() if keys is None else keys
+    under_way: dict[str, K] = {}
+    found: list[tuple[str, Mapping[str, Any]]] = []  # to be done already
+
+    def tasks() -> Iterator[tuple[str, P]]:
+        for key in wanted:
+            try:
+                prepared = work.prepare(key)
+            except ForecastingError as error:
+                job.fail(key, str(error))
+                continue
+            if isinstance(prepared, Mapping):
+                job.keep(key, prepared)
+                found.append((key, prepared))
+                continue
+            payload, under_way[key] = prepared
+            yield key, payload
+
+    with open_engine(_fitting(choice, len(wanted))) as engine:
+        for done in engine.map(work.task, tasks()):
+            if (record := _written(job, work, under_way.pop(done.key), done)) is not None:
+                found.append((done.key, record))
+            while found:
+                yield found.pop(0)
+    yield from found
+
+
+def _fitting(choice: EngineChoice, tasks: int) -> EngineChoice:
+    """Few tasks stay in this process, unless somebody has said how many workers there are."""
+    few = choice.name == "local" and choice.workers is None and tasks <= FEW
+    return replace(choice, workers=1) if few else choice
+
+
+def _written(job: Job, work: Work[P, K, T], kept: K, done: Done[T]) -> Mapping[str, Any] | None:
+    """The record of a task that went well; None where it did not, or could not be written."""
+    if done.value is None:
+        job.fail(done.key, str(done.error), done.attempts)
+        return None
+    try:
+        record = work.write(kept, done.value)
+    except STOPPING:
+        raise
+    except ForecastingError as error:
+        job.fail(done.key, str(error))
+        return None
+    job.keep(done.key, record)
+    return record
+
+
+def add_many_flags(parser: argparse.ArgumentParser) -> None:
+    """Add --tickers-file, --afresh and the engine's flags."""
+    parser.add_argument("--tickers-file", type=Path, help="further symbols, one a line")
+    add_engine_flags(parser)
+    parser.add_argument(
+        "--afresh", action="store_true", help="do not go on with an interrupted job"
+    )
+
+
+def refreshed(tickers: Sequence[str], settings: Settings) -> None:
+    """Bring prices up to date as far as the sources let; who cannot be keeps what it has."""
+    with tqdm(tickers, desc="refreshing", unit="ticker", leave=False) as bar:
+        for _ in refresh_many(tickers, settings, patience=0.0):
+            bar.update()
