@@ -13,7 +13,7 @@ import os
 import shutil
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,15 +104,28 @@ def forget(target: Path) -> None:
 
 def _held(folder: Path) -> int:
     """An open handle on the folder, made where it is missing, with its lock."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
     while True:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder, os.O_RDONLY)
+        # whoever holds it may remove it at any moment
+        with suppress(FileExistsError):
+            folder.mkdir()
+        try:
+            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:
+            continue
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             log.warning("waiting folder=%s reason=another process works on it", folder.name)
             fcntl.flock(handle, fcntl.LOCK_EX)
-        # whoever held it may have removed it
-        if folder.is_dir() and os.path.samestat(os.fstat(handle), folder.stat()):
+        if _is_still(folder, handle):
             return handle
         os.close(handle)
+
+
+def _is_still(folder: Path, handle: int) -> bool:
+    """Whether the handle is on what is called so now, not on a folder that was removed."""
+    try:
+        return os.path.samestat(os.fstat(handle), folder.stat())
+    except FileNotFoundError:
+        return False
