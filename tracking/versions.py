@@ -5,7 +5,7 @@ Takes a client that `registry` has opened; knows no ticker, no bundle and no add
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -31,13 +31,14 @@ class Version:
 def versions_of(client: Any, model: str) -> tuple[Version, ...]:
     """Every version of a registered model, the oldest first; none where there is no such model."""
     found = client.search_model_versions(f"name = '{model}'", max_results=1000)
-    return tuple(_version(client, row) for row in sorted(found, key=lambda row: int(row.version)))
+    runs = _runs_of(client, found)
+    return tuple(_version(row, runs.get(row.run_id)) for row in sorted(found, key=_number))
 
 
 def version_of(client: Any, model: str, version: str) -> Version | None:
     """One version; None where the model has none of that number."""
     row = _or_none(lambda: client.get_model_version(model, version))
-    return None if row is None else _version(client, row)
+    return None if row is None else _version(row, _run_of(client, row))
 
 
 def aliased(client: Any, model: str, alias: str) -> str | None:
@@ -50,8 +51,27 @@ def _text(value: object) -> str | None:
     return None if value is None else str(value)
 
 
-def _version(client: Any, row: Any) -> Version:
-    run = _or_none(lambda: client.get_run(row.run_id)) if row.run_id else None
+def _number(row: Any) -> int:
+    return int(row.version)
+
+
+def _run_of(client: Any, row: Any) -> Any:
+    return _or_none(lambda: client.get_run(row.run_id)) if row.run_id else None
+
+
+def _runs_of(client: Any, rows: Sequence[Any]) -> dict[str, Any]:
+    """The runs that became some versions, by id: in one question where one experiment has them."""
+    ids = [row.run_id for row in rows if row.run_id]
+    newest = _run_of(client, rows[0]) if rows else None
+    if newest is None:
+        return {row.run_id: _run_of(client, row) for row in rows}
+    chosen = f"attributes.run_id IN ({', '.join(map(repr, ids))})"
+    together = client.search_runs([newest.info.experiment_id], chosen, max_results=len(ids))
+    found = {run.info.run_id: run for run in together}
+    return {row.run_id: found.get(row.run_id) or _run_of(client, row) for row in rows}
+
+
+def _version(row: Any, run: Any) -> Version:
     return Version(
         version=str(row.version),
         run_id=str(row.run_id or ""),
