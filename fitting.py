@@ -18,7 +18,7 @@ from bands import Pool
 from bases import Base
 from contracts import FloatArray, NoBase
 from features import Sequences
-from panel import PanelInputs, panel_inputs, targets, training_windows
+from panel import PanelInputs, Windows, panel_inputs, targets, training_windows
 from recipes import Recipe
 
 if TYPE_CHECKING:
@@ -106,22 +106,51 @@ def _rows(rows: Sequences, origins: range) -> Sequences:
 
 def _adapt(network: LSTMStockModel, lesson: Lesson, base: Base, given: Mapping[str, Any]) -> Fitted:
     """From the base's weights, in few epochs at a low rate; back to them if that helped nothing."""
-    recipe, parts = network.recipe, lesson.parts
     network.load(base.weights)
+    seen = windows_of(lesson, network.recipe)
+    before = network.model.get_weights()
+    started = network.loss(seen.held.x, seen.held.y)
+    parts = (seen.train.x, seen.train.y, seen.held.x, seen.held.y)
+    history = network.train(*parts, **given).history
+    if not min(history["val_loss"]) < started:
+        network.model.set_weights(before)
+    return trusted(network, seen, lesson, base, history)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """A lesson as a network with a base sees it."""
+
+    inputs: PanelInputs
+    train: Windows
+    held: Windows
+
+
+def windows_of(lesson: Lesson, recipe: Recipe) -> Seen:
+    """Cut both parts; an outcome is used where it is known by the end of its own part.
+
+    Raises:
+        NotEnoughHistory: a part holds no row.
+    """
     inputs = panel_inputs(lesson.bars)
-    # an outcome is used where it is known by the end of its own part
     train, held = (
         training_windows(
             inputs, targets(inputs, recipe.horizons, part.stop + 1), part, recipe.unrollings
         )
-        for part in (parts.train, parts.validation)
+        for part in (lesson.parts.train, lesson.parts.validation)
     )
-    before = network.model.get_weights()
-    started = network.loss(held.x, held.y)
-    history = network.train(train.x, train.y, held.x, held.y, **given).history
-    if not min(history["val_loss"]) < started:
-        network.model.set_weights(before)
-    weight = earned_weight(network, inputs, _unseen(lesson, base), base.card.shrinkage)
+    return Seen(inputs, train, held)
+
+
+def trusted(
+    network: LSTMStockModel,
+    seen: Seen,
+    lesson: Lesson,
+    base: Base,
+    history: Mapping[str, Sequence[float]],
+) -> Fitted:
+    """A network with its correction shrunk to what it has earned."""
+    weight = earned_weight(network, seen.inputs, _unseen(lesson, base), base.card.shrinkage)
     network.shrink(weight)
     return Fitted(network, history, base, weight)
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from contracts import FloatArray
 from metrics import direction_accuracy
+from networks import DEGREES, WEIGHT_DECAY
 from networks.templates import Template, converted, template_of
 from networks.twins import Progress, Twin, set_seed
 from panel import INPUTS
@@ -25,8 +26,6 @@ from recipes import Layer, Recipe, find_recipe
 EpochListener = Callable[[int, Mapping[str, float]], None]
 
 
-DEGREES = 5.0  # of freedom of the Student t that standardised errors are taken to follow
-WEIGHT_DECAY = 0.01
 AT_ONCE = 1024  # rows of one forward pass
 HEADS = ("head", "skip")  # the two layers whose sum is the output of a sequence network
 

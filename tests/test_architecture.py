@@ -74,6 +74,7 @@ MAY_IMPORT = {
     | {"config", "answers", "features", "served", "serving", "desk", "forecast_all"}
     | {"data_pipeline", "inference", "model_store"},
     "fitting": WORDS | {"features", "panel", "bands", "recipes", "model", "bases"},
+    "batched_fitting": WORDS | {"panel", "recipes", "networks", "model", "bases", "fitting"},
     "pretraining": WORDS
     | {"config", "panel", "metrics", "bands", "recipes", "whole_files", "model"}
     | {"data_pipeline", "inference"},
