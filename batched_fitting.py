@@ -36,6 +36,7 @@ class Learner:
     base: Base
     seen: Seen
     rate: float
+    begun: Weights  # the base's
     best: Weights
     started: float = math.inf  # the base's own validation loss
     waited: int = 0
@@ -81,7 +82,8 @@ def fit_many(
     """
     if not recipe.has_base:
         return [_or_error(lesson, recipe, seed) for lesson in lessons]
-    prepared = [_learner(lesson, recipe) for lesson in lessons]
+    known: dict[Path, Weights] = {}  # of bases; most lessons have the same
+    prepared = [_learner(lesson, recipe, known) for lesson in lessons]
     learners = [one for one in prepared if isinstance(one, Learner)]
     if learners:
         _learn(learners, recipe, seed)
@@ -95,18 +97,21 @@ def _or_error(lesson: Lesson, recipe: Recipe, seed: int) -> Fitted | Forecasting
         return error
 
 
-def _learner(lesson: Lesson, recipe: Recipe) -> Learner | ForecastingError:
-    if lesson.base is None:
+def _learner(
+    lesson: Lesson, recipe: Recipe, known: dict[Path, Weights]
+) -> Learner | ForecastingError:
+    if (base := lesson.base) is None:
         return NoBase(f"recipe {recipe.name} starts from a base of many tickers and there is none")
     try:
         seen = windows_of(lesson, recipe)
     except ForecastingError as error:
         return error
-    weights = _weights(recipe, lesson.base.weights)
-    return Learner(lesson, lesson.base, seen, recipe.learning_rate, weights)
+    if base.weights not in known:
+        known[base.weights] = _weights(recipe, base.weights)
+    begun = known[base.weights]
+    return Learner(lesson, base, seen, recipe.learning_rate, begun, begun)
 
 
-@lru_cache(maxsize=2)
 def _weights(recipe: Recipe, path: Path) -> Weights:
     from model import LSTMStockModel
 
@@ -121,7 +126,7 @@ def _fitted(learner: Learner, recipe: Recipe, seed: int) -> Fitted:
 
     helped = min(learner.history["val_loss"]) < learner.started
     network = LSTMStockModel(recipe, seed=seed)
-    network.model.set_weights(learner.best if helped else _weights(recipe, learner.base.weights))
+    network.model.set_weights(learner.best if helped else learner.begun)
     return trusted(network, learner.seen, learner.lesson, learner.base, learner.history)
 
 

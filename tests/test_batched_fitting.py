@@ -174,7 +174,7 @@ def by_callbacks(losses, recipe):
 def test_an_epoch_is_weighed_as_keras_callbacks_weigh_it(changed, seed):
     recipe = replace(RECIPE, **changed)
     losses = np.random.default_rng(seed).normal(1, 0.01, 12).tolist()
-    learner = Learner(None, None, None, recipe.learning_rate, [])
+    learner = Learner(None, None, None, recipe.learning_rate, [], [])
     for epoch, loss in enumerate(losses):
         if not learner.took((0.0, loss), [epoch], recipe):
             break
