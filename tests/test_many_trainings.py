@@ -138,6 +138,19 @@ def test_a_base_is_looked_up_once_for_all_tickers_of_a_day(project, monkeypatch)
     assert sorted(asked) == sorted(set(asked))  # one for each first test day
 
 
+def test_the_command_says_every_training_and_names_what_failed(project, monkeypatch, capsys):
+    monkeypatch.setattr(train, "get_settings", lambda: project)
+    monkeypatch.setattr(many_trainings, "refreshed", lambda *_: None)
+    monkeypatch.setattr(StockDataPipeline, "load", StockDataPipeline.read)
+    assert train.main(["AAA", "ZZZQ", "BBB", "--recipe", "mlops_64_64_32"]) == 1
+    said = capsys.readouterr()
+    assert "AAA: mlops_64_64_32, version 1" in said.out
+    assert "BBB: mlops_64_64_32, version 1" in said.out
+    assert "training: 2 done, 1 failed" in said.out
+    assert "ZZZQ: ZZZQ has neither a trained model nor prices here" in said.out
+    assert "train.py: failed: ZZZQ" in said.err
+
+
 def killed(folder: Path, every: int) -> dict:
     command = [sys.executable, "-c", KILLS, str(folder), str(every)]
     tests = str(ROOT / "tests")
