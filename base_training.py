@@ -129,10 +129,11 @@ class BaseTrainer:
     strategy: str = "none"
     shipped: bool = False
 
-    def spread(self, panel: Panel, folder: Path) -> Base | None:
+    def spread(self, panel: Panel, folder: Path, *, afresh: bool = False) -> Base | None:
         """Make a base, or help to: only the first of several workers writes and gets it.
 
         Every worker calls this with the same panel; the first thing a process asks of TensorFlow.
+        With `afresh` what an interrupted run left is not gone on with.
 
         Raises:
             BadSettings: no such strategy, or TF_CONFIG does not say who the workers are.
@@ -143,6 +144,8 @@ class BaseTrainer:
 
         spread = open_spread(self.strategy)
         with unfinished(folder, spread.worker) as work:
+            if afresh:
+                work.begin({})  # another work than any
             fitted = self._fitted(panel, spread, work)
             return self._judged(panel, fitted, folder) if spread.worker == 0 else None
 

@@ -140,7 +140,7 @@ def main(argv: list[str] | None = None) -> int:
         tickers = chosen_tickers(arguments.tickers, arguments.tickers_file) or settings.tickers
         recipes = _chosen_recipes(arguments, settings)
         if arguments.base:
-            print(_base(tickers, recipes[0], settings, arguments.strategy))
+            print(_base(tickers, recipes[0], settings, arguments))
             return 0
         if arguments.as_published:
             print("\n".join(_as_published(tickers, recipes, settings)))
@@ -225,13 +225,16 @@ def _as_published(
         yield run_as_published(StockDataPipeline(ticker, settings).load(), recipe, settings)
 
 
-def _base(tickers: tuple[str, ...], recipe: Recipe, settings: Settings, strategy: str) -> str:
+def _base(
+    tickers: tuple[str, ...], recipe: Recipe, settings: Settings, arguments: argparse.Namespace
+) -> str:
     """Train a base on the tickers, put it among those that ship, and say what it is worth."""
     if not recipe.has_base:
         raise BadSettings(f"recipe {recipe.name} has no base; choose --recipe panel")
     panel = gather(tickers, settings, settings.as_of or date.max)
     folder = settings.pretrained_dir / str(panel.through)
-    base = BaseTrainer(recipe, settings.seed, strategy, shipped=True).spread(panel, folder)
+    trainer = BaseTrainer(recipe, settings.seed, arguments.strategy, shipped=True)
+    base = trainer.spread(panel, folder, afresh=arguments.afresh)
     if base is None:
         return f"{folder}: this worker's part is done, the first worker writes the base"
     card = base.card

@@ -95,13 +95,6 @@ def unfinished(target: Path, worker: int = 0) -> Iterator[Unfinished]:
         os.close(handle)
 
 
-def forget(target: Path) -> None:
-    """Throw away what an interrupted work on `target` left; waits for one that is alive."""
-    for folder in target.parent.glob(f".{target.name}.making-*"):
-        with unfinished(target, int(folder.name.rsplit("-", 1)[-1])):
-            pass
-
-
 def _held(folder: Path) -> int:
     """An open handle on the folder, made where it is missing, with its lock."""
     folder.parent.mkdir(parents=True, exist_ok=True)

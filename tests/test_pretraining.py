@@ -29,7 +29,7 @@ from pretraining.panels import YEAR, Panel, StoredBars
 from pretraining.row_file import RowFile
 from pretraining.rows import prepared_rows, window_table
 from pretraining.strategies import EXAMPLE, open_spread
-from pretraining.unfinished import Unfinished, forget, unfinished
+from pretraining.unfinished import Unfinished, unfinished
 from recipes import find_recipe
 
 TINY = {"lstm_units_1": 4, "lstm_units_2": 4, "dense_units": 4, "unrollings": 10}
@@ -385,15 +385,6 @@ def test_what_was_done_before_a_worker_was_lost_stays(tmp_path):
     with pytest.raises(KeyboardInterrupt), unfinished(tmp_path / "base") as work:
         assert work.epochs("trial") == [1]
         raise KeyboardInterrupt
-
-
-def test_interrupted_work_may_be_forgotten(tmp_path):
-    for worker in (0, 1):
-        with pytest.raises(KeyboardInterrupt), unfinished(tmp_path / "base", worker):
-            raise KeyboardInterrupt
-    assert len(list(tmp_path.iterdir())) == 2
-    forget(tmp_path / "base")
-    assert not list(tmp_path.iterdir())
 
 
 def count_up(target):
