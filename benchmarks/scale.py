@@ -115,7 +115,7 @@ class Wish:
         if job == "train":
             return ("train.py", *spread, *epochs)
         span = ("--start", self.start, "--end", self.end, "--json", "scores.json")
-        return ("backtest.py", *spread, *span, "--champion")
+        return ("backtest.py", *spread, *epochs, *span, "--no-refit")  # one fit a ticker
 
 
 def measured(project: Project, job: str, tickers: Sequence[str], workers: int, wish: Wish) -> Cost:

@@ -157,7 +157,7 @@ class _Slot:
 
     def __init__(self) -> None:
         self._executor: loky.ProcessPoolExecutor | None = None
-        self._ended = False
+        self._ended = self._busy = False
 
     def serve(
         self,
@@ -167,11 +167,14 @@ class _Slot:
     ) -> None:
         """Run what is ready until None comes or the engine is closed."""
         while (task := ready.get()) is not None and not self._ended:
+            self._busy = True
             try:
-                if (done := self._run(work, *task)) is not None:
-                    results.put(done)
+                done: Done[Any] | Exception | None = self._run(work, *task)
             except Exception as error:  # no process can be started, say: the caller must know
-                results.put(error)
+                done = error
+            self._busy = False
+            if done is not None:
+                results.put(done)
 
     def _run(self, work: Path, key: str, task: Path) -> Done[Any] | None:
         """What came of the task; None once the engine is closed."""
@@ -204,10 +207,11 @@ class _Slot:
             broken.shutdown(wait=False, kill_workers=True)
 
     def end(self) -> None:
-        """End the process, whatever it is at."""
+        """End the process, whatever it is at; an idle one puts its own things away first."""
         self._ended = True
-        if self._executor is not None:
-            self._executor.shutdown(wait=True, kill_workers=True)
+        executor, self._executor = self._executor, None
+        if executor is not None:
+            executor.shutdown(wait=True, kill_workers=self._busy)
 
 
 def _first(error: BaseException) -> str:
