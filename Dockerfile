@@ -108,7 +108,7 @@ LABEL org.opencontainers.image.title="stock-forecasting-train" \
       org.opencontainers.image.description="Trains and judges stock forecasting models"
 COPY --from=train-venv /opt/venv /opt/venv
 COPY train.py many.py many_trainings.py assignments.py recording.py \
-     bundling.py base_training.py fitting.py evaluation.py referee.py versions.py \
+     bundling.py group_training.py batched_fitting.py base_training.py fitting.py evaluation.py referee.py versions.py \
      walk_scores.py forecasters.py \
      as_published.py published_fits.py published_systems.py \
      tune.py many_searches.py search_trials.py search_space.py trial_ledger.py report.py scorecard.py \

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -71,7 +71,7 @@ def train_ticker(_: str, assignment: Assignment, heard: Heard | None = None) -> 
     Raises:
         ForecastingError: no base to start from, too little history, or an export that differs.
     """
-    began, clock = time.time(), time.perf_counter()
+    clock = Clock()
     epochs: list[Losses] = []
 
     def ended(_: int, logs: Mapping[str, float]) -> None:
@@ -79,13 +79,50 @@ def train_ticker(_: str, assignment: Assignment, heard: Heard | None = None) -> 
         if heard is not None:
             heard(epochs[-1])
 
-    data = prepared(assignment.prices, assignment.start_date, assignment.recipe)
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        base = assignment.base.unpacked(scratch / "base") if assignment.base else None
-        lesson = Lesson(data.bars, data.rows, data.parts, base)
+        data, lesson = taught(assignment, scratch)
         fitted = fit(lesson, assignment.recipe, assignment.seed, ended, scratch / WEIGHTS)
-        files, model, parity = exported(data, fitted, scratch)
+        return finished(assignment, data, fitted, scratch, (clock, epochs))
+
+
+class Clock:
+    """When a training began, and how long it has taken."""
+
+    def __init__(self) -> None:
+        self.began, self._from = time.time(), time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Since it began."""
+        return time.perf_counter() - self._from
+
+
+def taught(assignment: Assignment, scratch: Path) -> tuple[Prepared, Lesson]:
+    """The data of one training, and what of it the network is fitted to.
+
+    Raises:
+        NotEnoughHistory: too few bars.
+    """
+    data = prepared(assignment.prices, assignment.start_date, assignment.recipe)
+    base = assignment.base.unpacked(scratch / "base") if assignment.base else None
+    return data, Lesson(data.bars, data.rows, data.parts, base)
+
+
+def finished(
+    assignment: Assignment,
+    data: Prepared,
+    fitted: Fitted,
+    scratch: Path,
+    told: tuple[Clock, Sequence[Losses]],
+) -> Trained:
+    """A fitted network exported and judged; `told` has the clock and the epochs' losses.
+
+    Raises:
+        ExportMismatch: the exported network says something else than the fitted one.
+    """
+    clock, epochs = told
+    files, model, parity = exported(data, fitted, scratch)
     judged = judge_model(data, model, fitted.pool)
     return Trained(
         files=files | judged_files(judged, model, data),
@@ -95,8 +132,8 @@ def train_ticker(_: str, assignment: Assignment, heard: Heard | None = None) -> 
         criteria=judged.criteria,
         epochs=tuple(epochs),
         figures=_figures(data, fitted, judged),
-        began=began,
-        seconds=time.perf_counter() - clock,
+        began=clock.began,
+        seconds=clock.seconds,
     )
 
 

@@ -6,6 +6,7 @@ Knows neither what a task does nor what is written.
 from __future__ import annotations
 
 import argparse
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from contracts import (
     TrackingUnavailable,
 )
 from data_pipeline import refresh_many
-from engines import Done, EngineChoice, add_engine_flags, open_engine
+from engines import Done, Engine, EngineChoice, add_engine_flags, open_engine
 from engines.job import Job
 
 P = TypeVar("P")  # what a task is given
@@ -30,6 +31,14 @@ T = TypeVar("T")  # what it gives
 FEW = 4  # tasks up to which a second process would not repay its start
 # Without them nothing that is computed can be written: the job stops, to be resumed.
 STOPPING = (TrackingUnavailable, LogUnavailable)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Group(Generic[P, T]):
+    """A task for `size` keys at once; what it gives for each is a value or that key's error."""
+
+    size: int
+    task: Callable[[str, list[P]], list[T | ForecastingError]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,6 +52,7 @@ class Work(Generic[P, K, T]):
     prepare: Callable[[str], tuple[P, K] | Mapping[str, Any]]  # here, when a worker comes free
     task: Callable[[str, P], T]  # in a worker
     write: Callable[[K, T], Mapping[str, Any]]  # here; the record that the job keeps
+    group: Group[P, T] | None = None  # in place of `task`, for several keys at once
 
 
 def worked(
@@ -79,12 +89,46 @@ def worked(
             yield key, payload
 
     with open_engine(_fitting(choice, len(wanted))) as engine:
-        for done in engine.map(work.task, tasks()):
+        found_by = work.task if work.group is None else work.group
+        for done in _mapped(engine, found_by, tasks()):
             if (record := _written(job, work, under_way.pop(done.key), done)) is not None:
                 found.append((done.key, record))
             while found:
                 yield found.pop(0)
     yield from found
+
+
+def _mapped(
+    engine: Engine, by: Callable[[str, P], T] | Group[P, T], tasks: Iterator[tuple[str, P]]
+) -> Iterator[Done[T]]:
+    """What came of each key, whether it was a task by itself or one of a group's."""
+    if not isinstance(by, Group):
+        yield from engine.map(by, tasks)
+        return
+    groups: dict[str, list[str]] = {}
+
+    def grouped() -> Iterator[tuple[str, list[P]]]:
+        while part := list(itertools.islice(tasks, by.size)):
+            name = " ".join(key for key, _ in part)
+            groups[name] = [key for key, _ in part]
+            yield name, [payload for _, payload in part]
+
+    for done in engine.map(by.task, grouped()):
+        keys = groups.pop(done.key)
+        for place, key in enumerate(keys):
+            yield _one_of(done, key, done.value[place] if done.value else None)
+
+
+def _one_of(done: Done[Any], key: str, value: T | ForecastingError | None) -> Done[T]:
+    """One key's share of what came of its group."""
+    failed = value is None or isinstance(value, ForecastingError)
+    return Done(
+        key=key,
+        value=None if failed else value,  # type: ignore[arg-type]  # `failed` says what it is not
+        error=str(value or done.error) if failed else None,
+        seconds=done.seconds,
+        attempts=done.attempts,
+    )
 
 
 def _fitting(choice: EngineChoice, tasks: int) -> EngineChoice:

@@ -12,11 +12,13 @@ from typing import Any
 from assignments import Assignments
 from bundling import Assignment, Trained, train_ticker
 from config import Settings
+from contracts import BadSettings
 from data_pipeline import StockDataPipeline, today
 from engines import EngineChoice
 from engines.job import Job
 from evaluation import Prepared
-from many import Work, refreshed, worked
+from group_training import train_group
+from many import Group, Work, refreshed, worked
 from recipes import Recipe
 from recording import Outcome, Recorder, summary
 from registry import Registry
@@ -31,12 +33,22 @@ class Trainings:
         tickers: whose models.
         recipes: one, or several to compare.
         settings: where prices, models and runs are.
+        together: how many tickers' networks are fitted as one graph.
+
+    Raises:
+        BadSettings: several together, of several recipes or of one that is not fitted so.
     """
 
     def __init__(
-        self, tickers: tuple[str, ...], recipes: tuple[Recipe, ...], settings: Settings
+        self,
+        tickers: tuple[str, ...],
+        recipes: tuple[Recipe, ...],
+        settings: Settings,
+        together: int = 1,
     ) -> None:
-        self.settings = settings
+        if together > 1 and not (len(recipes) == 1 and recipes[0].has_base):
+            raise BadSettings("--together fits networks of one recipe that has a base, as panel's")
+        self.settings, self.together = settings, together
         self._assignments = Assignments(settings)
         pairs = itertools.product(tickers, recipes)
         self.asked = {self._key(*pair, len(recipes)): pair for pair in pairs}
@@ -52,6 +64,7 @@ class Trainings:
             "recipes": recipes,
             "seed": self.settings.seed,
             "start_date": str(self.settings.start_date),
+            "together": self.together,
             "through": str(today(next(iter(self.asked.values()))[0], self.settings)),
         }
         folder = self.settings.models_dir / "jobs" / "train"
@@ -73,7 +86,8 @@ class Trainings:
         def write(asked: Asked, trained: Trained) -> Mapping[str, Any]:
             return record_of(recorder.record(trained, *asked))
 
-        yield from worked(job, choice, Work(self._prepared, train_ticker, write))
+        group = Group(self.together, train_group) if self.together > 1 else None
+        yield from worked(job, choice, Work(self._prepared, train_ticker, write, group))
 
     def _caught_up(self, job: Job, recorder: Recorder) -> Iterator[tuple[str, dict[str, Any]]]:
         """What a killed process had registered and not told the job."""

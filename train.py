@@ -51,6 +51,7 @@ log = logging.getLogger(__name__)
 LOG_FORM = "%(asctime)s %(levelname)s %(name)s %(message)s"
 STAY_SECONDS = 3600.0  # between two looks for tickers without a champion
 RETRY_SECONDS = 60.0  # before the next look after a failure
+MOST_TOGETHER = 256  # networks in one graph
 REQUEST_SECONDS = 5.0  # between two looks for training requests
 
 
@@ -174,7 +175,7 @@ def _trained(
             failed += [ticker] if isinstance(result, ForecastingError) else []
             yield _line(ticker, result)
         return
-    trainings = Trainings(tickers, recipes, settings)
+    trainings = Trainings(tickers, recipes, settings, arguments.together)
     with trainings.job(afresh=arguments.afresh) as job:
         for _, record in trainings.run(job, choice_of(arguments)):
             yield record["said"]
@@ -196,6 +197,12 @@ def _parser() -> argparse.ArgumentParser:
         default="none",
         help="of TensorFlow, to spread a base: over GPUs, or the workers that TF_CONFIG names",
     )
+    parser.add_argument(
+        "--together",
+        type=_together,
+        default=1,
+        help="fit so many tickers' networks as one graph (default 1)",
+    )
     parser.add_argument("--epochs", type=int, help="at most so many epochs (default STOCK_EPOCHS)")
     parser.add_argument("--batch-size", type=int, help="rows per step (default STOCK_BATCH_SIZE)")
     wish = parser.add_mutually_exclusive_group()
@@ -213,6 +220,12 @@ def _parser() -> argparse.ArgumentParser:
         "--stay", action="store_true", help="then stay, and train what is asked for or lacking"
     )
     return parser
+
+
+def _together(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_TOGETHER:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {MOST_TOGETHER}")
+    return int(text)
 
 
 def _as_published(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from builders import card
 
 from bundling import Assignment, Trained
+from contracts import ExportMismatch
 from evaluation import prepared
 from model_store import NETWORK, WEIGHTS
 from referee import JudgedRows, score_one_step
@@ -35,3 +36,11 @@ def trained_of(ticker: str, assignment: Assignment, _: object = None) -> Trained
         began=1_800_000_000.0,
         seconds=1.5,
     )
+
+
+def group_of(name: str, assignments: list[Assignment]) -> list[Trained | ExportMismatch]:
+    """A group's; BBB's export differs, and its error says whose group it was."""
+    return [
+        ExportMismatch(f"in the group {name}") if ticker == "BBB" else trained_of(ticker, one)
+        for ticker, one in ((each.prices.ticker, each) for each in assignments)
+    ]

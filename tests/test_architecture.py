@@ -150,6 +150,7 @@ MAY_IMPORT = {
     "bundling": WORDS
     | {"features", "panel", "recipes", "figures", "versions", "model"}
     | {"inference", "model_store", "bases", "fitting", "referee", "evaluation"},
+    "group_training": WORDS | {"evaluation", "fitting", "batched_fitting", "bundling"},
     "assignments": WORDS
     | {"config", "recipes", "bases", "base_training", "evaluation", "bundling"},
     "recording": WORDS
@@ -158,7 +159,7 @@ MAY_IMPORT = {
     "many": WORDS | {"config", "data_pipeline", "engines"},
     "many_trainings": WORDS
     | {"config", "recipes", "data_pipeline", "registry", "engines", "evaluation", "bundling"}
-    | {"assignments", "recording", "many"},
+    | {"assignments", "recording", "many", "group_training"},
     "train": WORDS
     | {"config", "base_training", "evaluation", "bundling", "assignments", "recording"}
     | {"as_published", "engines", "many", "many_trainings", "retraining", "training_queue"}
@@ -336,9 +337,10 @@ def test_the_serving_process_holds_neither_tensorflow_nor_mlflow(tmp_path):
     assert run_python(code, tmp_path).strip() == "[]"
 
 
-def test_a_process_that_trains_can_still_ask_yahoo(tmp_path):
+@pytest.mark.parametrize("module", ["model", "networks.stacked", "pretraining.fits"])
+def test_a_process_that_trains_can_still_ask_yahoo(tmp_path, module):
     code = (
-        "import model\n"
+        f"import {module}\n"
         "from curl_cffi import requests\n"
         "try: requests.get('http://127.0.0.1:9', impersonate='chrome')\n"
         "except Exception as error: print(type(error).__name__)\n"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import made_training
@@ -18,9 +20,10 @@ from project import ROOT
 
 import many_trainings
 import train
-from contracts import ExportMismatch, TrackingUnavailable
+from contracts import BadSettings, ExportMismatch, TrackingUnavailable
 from data_pipeline import StockDataPipeline
-from engines import EngineChoice
+from engines import Done, EngineChoice
+from many import Group, _mapped
 from many_trainings import Trainings
 from model_store import REFERENCE, WEIGHTS, ModelStore
 from recipes import find_recipe
@@ -125,6 +128,31 @@ def test_where_mlflow_goes_away_the_job_stops_and_goes_on_later(project, monkeyp
     said, ended = run(project)
     assert ([*said], ended.failed) == ([*TICKERS], {})
     assert len(list(project.models_dir.glob("AAA_lstm_*"))) == 1
+
+
+def test_a_group_is_one_task_and_each_of_its_tickers_is_recorded(project, monkeypatch):
+    monkeypatch.setattr(many_trainings, "train_group", made_training.group_of)
+    monkeypatch.setattr(many_trainings.Assignments, "_base", lambda *_: None)
+    trainings = Trainings(TICKERS, (find_recipe("panel"),), project, together=2)
+    with trainings.job() as job:
+        said = dict(trainings.run(job, HERE))
+        ended = job.finish()
+    assert ([*said], ended.failed) == (["AAA", "CCC"], {"BBB": "in the group AAA BBB"})
+    assert [run.info.status for run in runs_of(project, "CCC")] == ["FINISHED"]
+
+
+def test_what_costs_a_group_its_worker_costs_each_of_its_tickers():
+    done = Done(key="AAA BBB", value=None, error="its worker died", seconds=1.0, attempts=3)
+    engine = SimpleNamespace(map=lambda _, tasks: [replace(done, key=k) for k, _ in tasks])
+    group = Group(2, lambda *_: [])
+    found = list(_mapped(engine, group, iter([("AAA", 1), ("BBB", 2), ("CCC", 3)])))
+    assert [(one.key, one.error) for one in found] == [(t, "its worker died") for t in TICKERS]
+
+
+@pytest.mark.parametrize("recipes", [(RECIPE,), (find_recipe("panel"), RECIPE)])
+def test_only_one_recipe_with_a_base_is_fitted_together(project, recipes):
+    with pytest.raises(BadSettings, match="--together fits networks of one recipe"):
+        Trainings(TICKERS, recipes, project, together=2)
 
 
 def test_a_base_is_looked_up_once_for_all_tickers_of_a_day(project, monkeypatch):
