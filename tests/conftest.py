@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import curl_cffi  # noqa: F401  # before any test loads Keras by itself, see `model`
 import httpx
 import postgres
 import pytest
