@@ -78,7 +78,7 @@ def test_it_is_drawn(benchmark, costs, tmp_path):
 COMMAND = """
 import subprocess, sys
 filled = bytearray(80_000_000)
-child = "filled = bytearray(b'1' * 160_000_000); import time; time.sleep(1.2)"
+child = "filled = bytearray(160_000_000); import time; time.sleep(1.2)"  # written once: no copy
 subprocess.run([sys.executable, "-c", child])
 open("made", "w").write("x" * 5000)
 print("3 done, 2 failed in 0:07")
@@ -95,7 +95,7 @@ def test_a_commands_memory_time_files_and_failures_are_counted(benchmark, tmp_pa
     monkeypatch.setattr(benchmark.Wish, "command", lambda *_: ("command.py",))
     cost = benchmark.measured(project, "train", ["AAPL", "MSFT", "IBM"], 1, wish)
     assert (cost.tickers, cost.failed, cost.stored) == (3, 2, 5000)
-    assert 80 < cost.driver < 160 < cost.worker < 300
+    assert 80 < cost.driver < 120 < cost.worker < 300
     assert cost.seconds > 1.2 and 0 < cost.driving <= cost.processor
 
 
