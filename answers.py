@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime
 from functools import lru_cache
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ import numpy as np
 from contracts import Caution, Forecast, ModelIdentity, Probability, Provenance, Skill
 
 DIGITS = 10  # significant ones: beyond any price's precision, short of binary noise
+MODELS = 1024  # whose facts are kept as they are told, some hundred bytes each
 
 
 def forecast_answer(forecast: Forecast) -> dict[str, Any]:
@@ -195,7 +196,7 @@ def _numbers(series: Sequence[Sequence[float] | None]) -> list[list[float] | Non
     exact in binary, so the division gives the float nearest to the decimal, as reading the text
     would. Where the product lies next to a half, or k is out of range, the text decides.
     """
-    flat = [value for values in series if values is not None for value in values]
+    flat = list(chain.from_iterable(values for values in series if values is not None))
     given = np.array(flat, dtype=float)
     if not np.isfinite(given).all():
         raise ValueError("a forecast must be finite")
@@ -232,9 +233,9 @@ def _model(model: ModelIdentity) -> dict[str, str]:
     return dict(_model_facts(model))
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=MODELS)
 def _model_facts(model: ModelIdentity) -> tuple[tuple[str, str], ...]:
-    """A base answers for many tickers."""
+    """A base answers for many tickers, and a champion again and again."""
     return (
         ("version", model.version),
         ("recipe", model.recipe),
@@ -251,7 +252,7 @@ def _skill(skill: Skill) -> dict[str, Any]:
     return dict(_skill_facts(skill))
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=MODELS)
 def _skill_facts(skill: Skill) -> tuple[tuple[str, Any], ...]:
     return (
         ("baseline", skill.baseline),

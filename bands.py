@@ -5,6 +5,7 @@ Pure. An error is log(outcome / forecast) / scale; see contracts.Calibration.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
@@ -132,7 +133,7 @@ def bands_of(calibration: Calibration, outlook: Outlook) -> dict[str, Band]:
 
     A band always holds its own forecast.
     """
-    return bands_by(edges_of(calibration), outlook)[0]
+    return bands_by([edges_of(calibration)], outlook)[0]
 
 
 def edges_of(calibration: Calibration) -> FloatArray:
@@ -145,23 +146,22 @@ def edges_of(calibration: Calibration) -> FloatArray:
     return np.array(known, dtype=float)[:, columns]
 
 
-def bands_by(edges: FloatArray, outlook: Outlook) -> list[dict[str, Band]]:
-    """`bands_of` by the edges of a calibration, for those who ask it again and again: of each
-    origin."""
+def bands_by(edges: Sequence[FloatArray], outlook: Outlook) -> list[dict[str, Band]]:
+    """`bands_of` each of n origins, by the n edges of their calibrations."""
     steps = outlook.point.shape[1]
-    if len(edges) < steps:
-        return [{} for _ in outlook.point]
-    point, scale = outlook.point[:, None, :], outlook.scale[:, None, :]
-    prices = point * np.exp(scale * edges[:steps].T)
+    found: list[dict[str, Band]] = [{} for _ in edges]
+    known = [row for row, own in enumerate(edges) if len(own) >= steps]
+    if not known:
+        return found
+    sides = np.stack([edges[row][:steps].T for row in known])
+    point, scale = outlook.point[known][:, None, :], outlook.scale[known][:, None, :]
+    prices = point * np.exp(scale * sides)
     lower = np.minimum(point, prices[:, ::2]).tolist()
     upper = np.maximum(point, prices[:, 1::2]).tolist()
-    return [
-        {
-            name: Band(lower=tuple(low[row]), upper=tuple(high[row]))
-            for row, name in enumerate(OF_BAND)
-        }
-        for low, high in zip(lower, upper, strict=True)
-    ]
+    for row, low, high in zip(known, lower, upper, strict=True):
+        for side, name in enumerate(OF_BAND):
+            found[row][name] = Band(lower=tuple(low[side]), upper=tuple(high[side]))
+    return found
 
 
 def templates(errors: FloatArray, calibration: Calibration, memory: int = MEMORY) -> FloatArray:

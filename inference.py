@@ -113,7 +113,8 @@ class TrainedModel:
         """
         if len(origins) and int(origins.min()) < self.first_origin:
             raise NotEnoughHistory(have=int(origins.min()) + 1, need=self.first_origin + 1)
-        return self._outlook(*self._feeds(self._prepared(bars), origins), steps)
+        x, anchor, unit = self._feeds(self._prepared(bars), origins)
+        return self._outlook(self._said(x, steps), anchor, unit, steps)
 
     def feed(self, bars: pd.DataFrame) -> tuple[Feed, FloatArray]:
         """What it is fed at the last of some bars, and each session as it sees it.
@@ -132,11 +133,27 @@ class TrainedModel:
         x, anchor, unit = self._feeds(prepared, np.array([len(bars) - 1]))
         return Feed(x[0], float(anchor[0]), float(unit[0])), self._sessions(prepared)
 
+    @property
+    def kind(self) -> tuple[object, ...]:
+        """Equal for models whose networks' words mean the same: `outlook_from` of any does."""
+        return self.mode, self.horizons
+
     def outlook_of(self, feeds: Sequence[Feed], steps: int) -> Outlook:
-        """The same from what it is fed at n origins, of one ticker or of n: one row each."""
-        anchor = np.array([feed.anchor for feed in feeds])
-        unit = np.array([feed.unit for feed in feeds])
-        return self._outlook(np.stack([feed.x for feed in feeds]), anchor, unit, steps)
+        """`outlook` from what it is fed at n origins, of one ticker or of n: one row each."""
+        return self.outlook_from(feeds, self.said(feeds, steps), steps)
+
+    def said(self, feeds: Sequence[Feed], steps: int) -> FloatArray:
+        """What the network says at n origins: (n, outputs), or (n, steps) of a recursive one.
+
+        Raises:
+            ValueError: as `Network.run`.
+        """
+        return self._said(np.stack([feed.x for feed in feeds]), steps)
+
+    def outlook_from(self, feeds: Sequence[Feed], said: FloatArray, steps: int) -> Outlook:
+        """What that means in prices; the same to the last bit however many rows there are."""
+        anchor, unit = np.array([(feed.anchor, feed.unit) for feed in feeds]).T
+        return self._outlook(said, anchor, unit, steps)
 
     def _prepared(self, bars: pd.DataFrame) -> PanelInputs | Sequences:
         if self.mode == "direct":
@@ -165,12 +182,18 @@ class TrainedModel:
         moves = np.diff(x, axis=1)
         return np.stack([x[:, -1], x[:, -1] - x[:, 0], moves.std(axis=1)], axis=1)
 
-    def _outlook(self, x: FloatArray, anchor: FloatArray, unit: FloatArray, steps: int) -> Outlook:
+    def _said(self, x: FloatArray, steps: int) -> FloatArray:
         if self.mode == "recursive":
-            path = anchor[:, None] + self.network.recurse(x, steps) * unit[:, None]
+            return self.network.recurse(x, steps)
+        parts = (x[first : first + BATCH] for first in range(0, max(len(x), 1), BATCH))
+        return np.concatenate([self.network.run(part) for part in parts])
+
+    def _outlook(
+        self, said: FloatArray, anchor: FloatArray, unit: FloatArray, steps: int
+    ) -> Outlook:
+        if self.mode == "recursive":
+            path = anchor[:, None] + said * unit[:, None]
             return Outlook(path, np.ones_like(path))
-        parts = np.split(x, range(BATCH, len(x), BATCH))
-        said = np.concatenate([self.network.run(part) for part in parts])
         point = anchor * np.exp(said[:, 0] * unit)
         scale = scale_at(said[:, 1:], self.horizons, steps) * unit[:, None]
         return Outlook(np.repeat(point[:, None], steps, axis=1), scale)

@@ -5,7 +5,8 @@ A model here is a ticker's own, or a base of many tickers that answers until it 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import repeat
 
 import numpy as np
@@ -31,6 +32,14 @@ from features import denormalise, exponential_average, normalise
 from model_store import Published
 from served import Served, View, view
 
+log = logging.getLogger(__name__)
+
+AT_ONCE = 32  # rows of one run: more are no faster each, and fewer leave work for other threads
+
+Asked = tuple[Served, View]
+_Said = Sequence[FloatArray | ForecastingError]
+Spread = Callable[[Callable[[list[int]], _Said], list[list[int]]], Iterable[_Said]]
+
 
 def make_forecast(served: Served, prices: Prices, steps: int, ema_span: int | None) -> Forecast:
     """The forecast of one model from the last of `prices`, with bands and dates.
@@ -53,7 +62,7 @@ def forecast_from(served: Served, seen: View, steps: int, ema_span: int | None) 
     """The same from what the model saw of the prices.
 
     Raises:
-        BadBundle: the network answers a price that is not positive.
+        BadBundle: the network fails, or answers a price that is not positive.
     """
     (found,) = forecasts_from([(served, seen)], steps, ema_span)
     if isinstance(found, ForecastingError):
@@ -62,39 +71,90 @@ def forecast_from(served: Served, seen: View, steps: int, ema_span: int | None) 
 
 
 def forecasts_from(
-    asked: Sequence[tuple[Served, View]], steps: int, ema_span: int | None
+    asked: Sequence[Asked], steps: int, ema_span: int | None, spread: Spread = map
 ) -> list[Forecast | ForecastingError]:
-    """The same for many tickers, in their order; what fails is in its place.
+    """The same for many tickers, in their order; what fails is in its place and costs no other.
 
-    Those that share a network are one run of it per step. Networks of different weights cannot
-    be: each has its own run, which is also faster than one product of all their weights stacked.
+    Those that share a network are one run of it per step, AT_ONCE at a time. Networks of different
+    weights cannot be: each has its own run, which is also faster than one product of all their
+    weights stacked. All that follows is done for everybody together.
+
+    Args:
+        asked: models and what they see.
+        steps: sessions ahead, 1 to 90.
+        ema_span: span of the smoothed line; None for no smoothing.
+        spread: what has the runs made, in their order; by default one after the other.
     """
-    rows: dict[int, list[int]] = {}
-    for place, (served, _) in enumerate(asked):
-        rows.setdefault(id(served), []).append(place)
+    runs = _runs(asked)
+    said = spread(lambda places: _said([asked[place] for place in places], steps), runs)
     found: dict[int, Forecast | ForecastingError] = {}
-    for places in rows.values():
-        served, views = asked[places[0]][0], [asked[place][1] for place in places]
-        outlook = served.model.outlook_of([seen.feed for seen in views], steps)
-        found |= zip(places, _told(served, views, outlook, ema_span), strict=True)
+    well: dict[int, FloatArray] = {}
+    for places, rows in zip(runs, said, strict=True):
+        for place, row in zip(places, rows, strict=True):
+            if isinstance(row, ForecastingError):
+                found[place] = row
+            else:
+                well[place] = row
+    if well:
+        those = [asked[place] for place in well]
+        outlook = _outlook(those, list(well.values()), steps)
+        found |= zip(well, _told(those, outlook, ema_span), strict=True)
     return [found[place] for place in range(len(asked))]
 
 
+def _runs(asked: Sequence[Asked]) -> list[list[int]]:
+    """The places of those who share a network, AT_ONCE of them at most."""
+    sharing: dict[int, list[int]] = {}
+    for place, (served, _) in enumerate(asked):
+        sharing.setdefault(id(served), []).append(place)
+    return [
+        places[first : first + AT_ONCE]
+        for places in sharing.values()
+        for first in range(0, len(places), AT_ONCE)
+    ]
+
+
+def _said(asked: Sequence[Asked], steps: int) -> _Said:
+    """What one network says to each of several views, or why it says nothing."""
+    served = asked[0][0]
+    try:
+        return list(served.model.said([seen.feed for _, seen in asked], steps))
+    except Exception:  # ONNX Runtime raises a class per fault, none of them public
+        if len(asked) > 1:  # one input that cannot be run is no reason for the others
+            return [_said([one], steps)[0] for one in asked]
+        log.exception("network_failed bundle=%s", served.identity.bundle)
+        return [BadBundle(f"{served.identity.bundle}: its network fails; train it again")]
+
+
+def _outlook(asked: Sequence[Asked], said: Sequence[FloatArray], steps: int) -> Outlook:
+    """What the networks said, in prices: a row each, models of one kind together."""
+    kinds: dict[tuple[object, ...], list[int]] = {}
+    for row, (served, _) in enumerate(asked):
+        kinds.setdefault(served.model.kind, []).append(row)
+    point, scale = np.empty((2, len(asked), steps))
+    for rows in kinds.values():
+        feeds = [asked[row][1].feed for row in rows]
+        model = asked[rows[0]][0].model
+        found = model.outlook_from(feeds, np.stack([said[row] for row in rows]), steps)
+        point[rows], scale[rows] = found.point, found.scale
+    return Outlook(point, scale)
+
+
 def _told(
-    served: Served, views: Sequence[View], outlook: Outlook, ema_span: int | None
+    asked: Sequence[Asked], outlook: Outlook, ema_span: int | None
 ) -> Iterator[Forecast | ForecastingError]:
-    """A forecast for each row of what a network said, with bands and dates.
+    """A forecast for each row of what the networks said, with bands and dates.
 
     The same to the last bit however many rows there are: every operation is of one number.
     """
-    positive = _positive(outlook)
-    lo, hi, mids = np.array([(seen.lo, seen.hi, seen.last_mid) for seen in views]).T[..., None]
+    positive = _positive(outlook).tolist()
+    lo, hi, mids = np.array([(seen.lo, seen.hi, seen.last_mid) for _, seen in asked]).T[..., None]
     raw = normalise(outlook.point, lo, hi)
     smoothed = None if ema_span is None else exponential_average(raw, ema_span)
     series = _rows(raw, outlook.point, smoothed, _prices(smoothed, lo, hi))
     last = normalise(mids, lo, hi)[:, 0].tolist()
-    bands = bands_by(served.edges(), outlook)
-    for place, (seen, numbers) in enumerate(zip(views, series, strict=True)):
+    bands = bands_by([served.edges() for served, _ in asked], outlook)
+    for place, ((served, seen), numbers) in enumerate(zip(asked, series, strict=True)):
         if positive[place]:
             yield _forecast(served, seen, numbers, bands[place], last[place])
         else:
@@ -161,10 +221,13 @@ def probability_from(
 
     Raises:
         NotEnoughHistory: a model without joint errors.
-        BadBundle: the network answers a price that is not positive.
+        BadBundle: the network fails, or answers a price that is not positive.
     """
     event, level = asked
-    outlook = served.model.outlook_of([seen.feed], steps)
+    (said,) = _said([(served, seen)], steps)
+    if isinstance(said, ForecastingError):
+        raise said
+    outlook = _outlook([(served, seen)], [said], steps)
     if not _positive(outlook).all():
         raise _not_positive(served)
     paths = sample_paths(outlook, served.templates())

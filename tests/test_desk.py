@@ -3,6 +3,7 @@
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -223,6 +224,21 @@ def test_tickers_of_one_network_are_one_run_of_it(settings, open_desk, monkeypat
     monkeypatch.setattr(network, "run", lambda x: runs.append(len(x)) or honest(x))
     forecasts_from([(one.served, one.seen) for one in asked], 30, None)
     assert runs == [3]
+
+
+def test_a_network_that_fails_costs_its_own_ticker_alone(settings, open_desk):
+    publish(settings, "1", which=1)
+    for ticker in ("MSFT", "NVDA"):  # answered by one base
+        put_prices(settings, ticker)
+    desk = open_desk()
+    own, first, second = (desk._asked(ticker) for ticker in ("AAPL", "MSFT", "NVDA"))
+    narrow = replace(own.seen, feed=replace(own.seen.feed, x=own.seen.feed.x[:, :3]))
+    blind = replace(second.seen, feed=replace(second.seen.feed, x=second.seen.feed.x * np.nan))
+    asked = [(own.served, narrow), (first.served, first.seen), (second.served, blind)]
+    fails, well, fails_too = forecasts_from(asked, 30, 10)
+    assert well == desk.forecast("MSFT", 30, True)
+    assert type(fails).code == type(fails_too).code == "bad_bundle"
+    assert own.served.identity.bundle in str(fails)
 
 
 # Warnings
