@@ -66,17 +66,17 @@ class Recorder:
             card = replace(trained.card, run_id=run.run_id)
             files = {CARD: card_json(card), **trained.files}
             folder = self.store.write(ticker, card.trained_at, files)
+            model = run.log_keras_model(_rebuilt(card, folder)) if self.keras_models else None
             run.log_training(
                 Logged(
                     parameters=parameters(data, recipe, self.settings),
                     epochs=trained.epochs,
                     metrics=headline(card) | _further(trained),
                     figures=trained.figures,
+                    model=model,
                 )
             )
             run.log_bundle(folder)
-            if self.keras_models:
-                run.log_keras_model(_rebuilt(card, folder))
             return self._rule_and_publish(trained, data, (card, folder, run))
 
     def _rule_and_publish(

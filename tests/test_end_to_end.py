@@ -196,6 +196,20 @@ def test_plain_mlflow_ui_shows_the_runs(mlflow_ui):
     assert experiment_name("AAPL") in found
 
 
+def test_mlflows_model_carries_the_metrics_of_its_run_once(trained_project):
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{trained_project.folder}/mlflow.db")
+    experiment = client.get_experiment_by_name(experiment_name("AAPL")).experiment_id
+    (run,) = client.search_runs([experiment])
+    (model,) = client.search_logged_models([experiment])
+    of_the_model = {(row.key, row.step): row.value for row in model.metrics}
+    for name in ("train_loss", "rmse_ratio"):
+        rows = client.get_metric_history(run.info.run_id, name)
+        assert {(name, row.step): row.value for row in rows}.items() <= of_the_model.items()
+    assert len(client.get_metric_history(run.info.run_id, "train_loss")) == 2  # epochs
+
+
 def test_the_command_line_says_the_same_as_the_api(trained_project, answer):
     run = trained_project.command("predict.py", "AAPL", "--steps", "30", "--json")
     assert run.returncode == 0, run.stderr
@@ -281,22 +295,15 @@ def test_a_drift_check_writes_its_reports_and_reaches_the_api(copy):
     assert {row["feature"] for row in shown["features"]} >= {"return", "range"}
 
 
-def test_invented_bars_can_be_trained_on_and_are_labelled_all_the_way(copy):
-    assert copy.command("generate_synthetic_data.py", "DEMO", "--days", "700").returncode == 0
-    run = copy.command("train.py", "DEMO", "--epochs", "1")
-    assert run.returncode == 0, run.stderr
-    assert "synthetic prices" in run.stdout
-    with copy.api() as url:
-        assert get(f"{url}/predict?ticker=DEMO")["data"]["source"] == "synthetic"
-        assert get(f"{url}/models/DEMO")["card"]["data"]["source"] == "synthetic"
-        assert "DEMO" in get(f"{url}/tickers")["tickers"]
-
-
-def test_a_model_of_invented_prices_is_replaced_once_real_ones_exist(copy, real_data):
+def test_a_model_of_invented_prices_says_so_and_is_replaced_once_real_ones_exist(copy, real_data):
     shutil.rmtree(copy.folder / "data")
     shutil.rmtree(copy.folder / "models")
+    assert copy.command("generate_synthetic_data.py", "AAPL", "--days", "700").returncode == 0
     invented = copy.command("train.py", "AAPL", "--epochs", "1")
     assert "synthetic prices" in invented.stdout, invented.stderr
+    with copy.api() as url:
+        assert get(f"{url}/predict?ticker=AAPL")["data"]["source"] == "synthetic"
+        assert get(f"{url}/models/AAPL")["card"]["data"]["source"] == "synthetic"
     source = str(real_data / "yahoo" / "AAPL.csv")
     assert copy.command("data_pipeline.py", "import", "AAPL", source).returncode == 0
     base = json.loads(copy.command("predict.py", "AAPL", "--json").stdout)

@@ -50,16 +50,24 @@ class TrainingRun:
         """The whole bundle as the artifact folder `bundle`."""
         self._client.log_artifacts(self.run_id, str(folder), BUNDLE)
 
-    def log_keras_model(self, network: Any) -> None:
-        """The Keras model by MLflow's own flavour, for people; serving never loads it."""
+    def log_keras_model(self, network: Any) -> str:
+        """The Keras model by MLflow's own flavour, for people; serving never loads it.
+
+        To be called before any metric is logged: MLflow copies those that are there one by one, as
+        rows that its database refuses as duplicates.
+
+        Returns:
+            The id of MLflow's model; metrics logged with it are the model's too.
+        """
         import mlflow
 
         with mlflow.start_run(self.run_id, nested=True):
             # named here, or MLflow imports the model in a second process to find out
-            mlflow.keras.log_model(
+            made = mlflow.keras.log_model(
                 network, name="keras_model", pip_requirements=["tensorflow", "keras"]
             )
         self._client.update_run(self.run_id, status="RUNNING")  # leaving the block ended it
+        return str(made.model_id)
 
     def tag(self, **tags: str) -> None:
         """Tags that make runs comparable in the UI."""

@@ -25,6 +25,7 @@ class Logged:
     epochs: Sequence[tuple[float, float]]  # training and validation loss of each
     metrics: Mapping[str, float]
     figures: Mapping[str, bytes]  # by file name
+    model: str | None = None  # the id of MLflow's model, whose metrics these are too
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,12 +68,15 @@ def log_training(client: Any, run_id: str, logged: Logged) -> None:
     from mlflow.entities import Metric, Param
 
     now = int(time.time() * 1000)
+    of_the_model = {"model_id": logged.model, "run_id": run_id} if logged.model else {}
     rows = [
-        Metric(name, loss, now, epoch)
+        Metric(name, loss, now, epoch, **of_the_model)
         for epoch, losses in enumerate(logged.epochs)
         for name, loss in zip(("train_loss", "val_loss"), losses, strict=True)
     ]
-    rows += [Metric(name, float(value), now, 0) for name, value in logged.metrics.items()]
+    rows += [
+        Metric(name, float(value), now, 0, **of_the_model) for name, value in logged.metrics.items()
+    ]
     parameters = [Param(name, str(value)) for name, value in logged.parameters.items()]
     for part in _parts(rows, METRICS_AT_ONCE - len(parameters)):
         client.log_batch(run_id, metrics=part, params=parameters)
