@@ -17,6 +17,7 @@ import redis_process
 import sqlalchemy as sa
 from fake_desk import FakeDesk
 from fake_pages import FakePages
+from filelock import FileLock
 from project import Project, free_port
 from starlette.testclient import TestClient
 
@@ -184,13 +185,13 @@ def behind(settings: Settings) -> Iterator[Callable[..., Answer]]:
 def trained_project(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Real AAPL prices and a champion of the specification's recipe, fitted for two epochs."""
     wish = {"STOCK_RECIPE": "mlops_64_64_32", "STOCK_EPOCHS": "2"}
-    return _trained(tmp_path_factory.mktemp("trained"), real_data, wish)
+    return _trained(tmp_path_factory, real_data, wish)
 
 
 @pytest.fixture(scope="session")
 def panel_project(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Real AAPL prices and a champion as `python train.py` makes it where nothing is set."""
-    return _trained(tmp_path_factory.mktemp("panel"), real_data, {})
+    return _trained(tmp_path_factory, real_data, {})
 
 
 @pytest.fixture(scope="session")
@@ -203,8 +204,21 @@ def mlflow_ui(trained_project: Project) -> Iterator[str]:
         yield url
 
 
-def _trained(folder: Path, real_data: Path, wish: dict[str, str]) -> Project:
-    project = Project(folder, {"STOCK_TICKERS": "AAPL", "STOCK_AS_OF": "2025-12-31", **wish})
+def _trained(place: pytest.TempPathFactory, real_data: Path, recipe: dict[str, str]) -> Project:
+    """A trained project of this process; where several run the tests, one trains for all."""
+    wish = {"STOCK_TICKERS": "AAPL", "STOCK_AS_OF": "2025-12-31", **recipe}
+    name = recipe.get("STOCK_RECIPE", "panel")
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return _train(Project(place.mktemp(name), wish), real_data)
+    common = place.getbasetemp().parent / name
+    with FileLock(f"{common}.lock"):
+        if not common.exists():
+            common.mkdir()
+            _train(Project(common, wish), real_data)
+    return Project(Path(shutil.copytree(common, place.mktemp("copy") / name)), wish)
+
+
+def _train(project: Project, real_data: Path) -> Project:
     for command in (
         ("data_pipeline.py", "import", "AAPL", str(real_data / "yahoo" / "AAPL.csv")),
         ("train.py", "AAPL"),

@@ -69,6 +69,7 @@ def test_the_table_and_the_page_show_every_model(walked):
     assert "https://cdn" not in page.split("<script")[0]
 
 
+@pytest.mark.long  # rows of a second process are held against the first's below, in part
 def test_the_same_walk_gives_the_same_rows(walked, trained_project, rows, tmp_path):
     again = trained_project.command(
         "backtest.py", *WALK, "--epochs", "1", "--no-refit", "--forecasts", str(tmp_path / "r")

@@ -176,6 +176,7 @@ def test_a_day_before_every_shipped_base_trains_one_from_the_tickers_there_are(
             "STOCK_TICKERS": "AAPL",
             "STOCK_AS_OF": "2022-06-30",
             "STOCK_START_DATE": "2017-01-01",
+            "STOCK_EPOCHS": "2",
             "STOCK_LSTM_UNITS_1": "8",
             "STOCK_LSTM_UNITS_2": "8",
             "STOCK_UNROLLINGS": "15",

@@ -175,12 +175,16 @@ def test_an_import_that_is_ended_leaves_nothing_running_and_goes_on_later(many, 
     os.kill(process.pid, how)
     assert process.wait(60) != 0
     wait_until(lambda: all(gone(worker) for worker in workers))
-    done = len(list(written.glob("*.csv")))
-    assert done < MANY, "it had ended already"
+    done = {path.name.split("_")[0] for path in written.glob("*.csv")}
+    left = [path for path in (many.folder / "exports").iterdir() if path.stem not in done]
+    assert left, "it had ended already"
+    for path in left[20:]:  # a few show as well as hundreds that it goes on
+        path.unlink()
     run = many.command("data_pipeline.py", "import", "--dir", "exports", "--json")
     told = json.loads(run.stdout)
-    assert run.returncode == 0 and told["imported"] + told["skipped"] == MANY
-    assert told["skipped"] >= done - 2  # at most what each worker had in hand
+    assert run.returncode == 0
+    assert told["imported"] + told["skipped"] == len(done) + len(left[:20])
+    assert told["skipped"] >= len(done) - 2  # at most what each worker had in hand
 
 
 def wait_until(true) -> None:
