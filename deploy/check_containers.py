@@ -23,7 +23,10 @@ ROOT = Path(__file__).resolve().parent.parent
 PROJECT = "stock-forecasting-check"
 LASTING = ("db", "mlflow", "trainer", "monitor", "api", "proxy", "dashboard")
 COUNT = "SELECT count(*) FROM promises"
-TAKEN = "cat /sys/fs/cgroup/memory.peak; grep '^anon ' /sys/fs/cgroup/memory.stat"
+# at most, with cached files; last, what is held now without them (control groups of version 2, 1)
+TAKEN = """cd /sys/fs/cgroup; if [ -e memory.peak ]
+then cat memory.peak && grep '^anon ' memory.stat
+else cat memory/memory.max_usage_in_bytes && grep '^total_rss ' memory/memory.stat; fi"""
 
 
 class Failed(Exception):
@@ -132,7 +135,7 @@ def memory(stack: Stack) -> None:
         may = int(services[name]["mem_limit"]) / 2**20
         try:
             said = stack.compose("exec", "-T", name, "sh", "-c", TAKEN).split()
-        except Failed:  # an engine without control groups of version 2
+        except Failed:  # a kernel before 5.19 has no memory.peak
             print(f"       {name}: may take {may:.0f} MiB; its kernel does not tell what it took")
             continue
         peak, held = int(said[0]) / 2**20, int(said[-1]) / 2**20
