@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date
+from typing import Any, TypeVar, cast
 
 import plotly.graph_objects as go
+from pydantic import BaseModel
 
-from charts.look import Palette, add_line, date_axis, lay_out, mark_synthetic
+from charts.look import LIGHT, Palette, add_line, date_axis, lay_out, mark_synthetic
 from schemas import BandOut, ForecastOut, PricesOut
+
+Answer = TypeVar("Answer", bound=BaseModel)
 
 
 def fan_chart(
@@ -39,6 +43,16 @@ def fan_chart(
     date_axis(drawing, (*(past.dates if past else ()), *days))
     drawing.update_yaxes(title=f"{forecast.ticker}, {forecast.currency}")
     return lay_out(drawing)
+
+
+def rehearse() -> None:
+    """Draw what the interface gives as an example: Plotly loads itself at the first drawing."""
+    fan_chart(_example(ForecastOut), LIGHT, _example(PricesOut)).to_json()
+
+
+def _example(kind: type[Answer]) -> Answer:
+    extra = cast(dict[str, Any], kind.model_config["json_schema_extra"])
+    return kind.model_validate(extra["example"])
 
 
 def add_candles(drawing: go.Figure, past: PricesOut, palette: Palette) -> None:

@@ -40,3 +40,11 @@ def figures(shown: Any) -> dict[str, tuple[str, str]]:
         unescape(label): (re.sub(r"\s*<.*?>", " ", unescape(value)).strip(), unescape(note))
         for label, value, note in re.findall(cell, html_of(shown))
     }
+
+
+def sheet(shown: Any) -> list[dict[str, str]]:
+    """The table of our own: a dict per row, by heading."""
+    headings = re.findall(r'<th scope="col">(.*?)</th>', html_of(shown))
+    rows = re.findall(r"<tr>(<th scope=\"row\">.*?)</tr>", html_of(shown))
+    cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in rows]
+    return [dict(zip(headings, map(unescape, row), strict=True)) for row in cells]

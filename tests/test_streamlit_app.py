@@ -14,6 +14,8 @@ from fake_desk import FakeDesk
 from fake_pages import FakePages
 from shown import everything, figures, refuse, texts
 
+from views.page import load
+
 TABS = ["Predictions", "Compare", "Scores", "MLflow runs", "Drift", "Info"]
 
 
@@ -193,17 +195,35 @@ def test_the_page_shows_its_key_to_the_service_and_to_nobody_else(page, behind, 
     assert shown.code[0].value.startswith('curl -H "Authorization: Bearer $STOCK_API_KEY"')
 
 
-def test_the_page_needs_neither_the_service_nor_its_models():
-    script = (
-        "import sys, streamlit_app; "
-        "print(sorted({'app', 'fastapi', 'predict', 'onnxruntime', 'mlflow'} & set(sys.modules)))"
-    )
+AS_THE_SERVER = """
+import asyncio, sys, streamlit_app
+async def start():
+    async with streamlit_app.ready(streamlit_app.app):
+        print(sorted({'app', 'fastapi', 'predict', 'onnxruntime', 'mlflow'} & set(sys.modules)))
+        print(sorted({'views.info', 'plotly.graph_objs', 'httpcore'} & set(sys.modules)))
+asyncio.run(start())
+"""
+
+
+def test_the_server_loads_the_page_before_a_visit_and_neither_service_nor_models():
     run = subprocess.run(
-        [sys.executable, "-c", script],
+        [sys.executable, "-c", AS_THE_SERVER],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=60,
     )
-    assert run.stdout.strip() == "[]", run.stderr
+    assert run.stdout.split("\n")[:2] == [
+        "[]",
+        "['httpcore', 'plotly.graph_objs', 'views.info']",
+    ], run.stderr
+
+
+def test_a_wrong_setting_is_told_to_visitors_and_keeps_no_server_from_starting(
+    page, behind, monkeypatch
+):
+    answer = behind(FakeDesk())
+    monkeypatch.setenv("STOCK_PREDICTION_STEPS", "many")
+    load()
+    assert "STOCK_PREDICTION_STEPS='many'" in page(answer).error[0].value

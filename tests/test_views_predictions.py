@@ -13,7 +13,7 @@ import pytest
 from fake_desk import FakeDesk, cold_desk, stale_desk, synthetic_desk
 from fake_pages import FakePages
 from invented_forecasts import FILE, make_forecast, make_probability
-from shown import everything, figures, html_of, refuse, texts
+from shown import everything, figures, html_of, refuse, sheet, texts
 
 import wording
 from contracts import BadBundle, Caution, LogUnavailable, NoChampion, UnknownTicker
@@ -203,7 +203,20 @@ def test_both_files_can_be_downloaded(page, behind):
 
 def test_no_smoothed_column_without_smoothing(page, behind):
     shown = page(behind(FakeDesk()), smoothing="false")
-    assert "smoothed_price" not in shown.dataframe[0].value.columns
+    assert "Smoothed" not in sheet(shown)[0]
+
+
+def test_the_table_has_every_session_with_its_bands(page, behind):
+    forecast = ForecastOut.of(make_forecast())
+    first = sheet(page(behind(FakeDesk())))[0]
+    band = forecast.intervals["95"]
+    assert first["Session"] == forecast.dates[0].isoformat()
+    assert first["Forecast"] == f"{forecast.prices[0]:,.2f}"
+    assert (first["95 % from"], first["95 % to"]) == (
+        f"{band.lower[0]:,.2f}",
+        f"{band.upper[0]:,.2f}",
+    )
+    assert len(sheet(page(behind(FakeDesk()), steps="9"))) == 9
 
 
 def test_the_command_shown_is_the_very_request(page, behind):

@@ -23,6 +23,16 @@ dl.figures dd { margin: 0; padding: 0; overflow-wrap: anywhere;
   font-variant-numeric: tabular-nums; }
 dl.figures .value { font-size: 1.5rem; font-weight: 600; line-height: 1.4; }
 dl.figures .value small { font-size: 0.875rem; font-weight: 400; }
+.sheet { max-height: 19rem; overflow: auto; border-radius: 0.5rem;
+  border: 1px solid color-mix(in srgb, currentColor 24%, transparent); }
+.sheet:focus-visible { outline: 2px solid currentColor; outline-offset: 2px; }
+.sheet table { width: 100%; border-collapse: separate; border-spacing: 0; font-size: 0.875rem;
+  font-variant-numeric: tabular-nums; white-space: nowrap; }
+.sheet th, .sheet td { padding: 0.35rem 0.75rem; text-align: right; font-weight: 400;
+  border-bottom: 1px solid color-mix(in srgb, currentColor 14%, transparent); }
+.sheet th:first-child { text-align: left; }
+.sheet thead th { position: sticky; top: 0; background: var(--page); font-weight: 600; }
+.sheet tbody tr:last-child > * { border-bottom: 0; }
 .invented { background: #b00020; color: #ffffff; border-radius: 0.5rem; padding: 0.9rem 1.1rem;
   border: 3px dashed #ffffff; outline: 3px solid #b00020; margin: 3px; }
 .invented strong { display: block; font-size: 1.5rem; letter-spacing: 0.06em; }

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import streamlit as st
 
 from api_client import ServiceProblem, forecast_path
@@ -12,6 +10,7 @@ from contracts import UnknownTicker
 from schemas import ForecastOut, PricesOut
 from views.look import PLOT, Figure, invented_banner, key_figures, palette
 from views.service import load_forecast, load_prices, load_probability
+from views.tables import plain_table
 from views.trouble import panel, plain
 from views.waiting import stop_waiting, waits
 from views.wish import Wish
@@ -164,14 +163,19 @@ def show_table(forecast: ForecastOut) -> None:
         download("Download CSV", csv_of(forecast), f"{name}.csv", "text/csv")
         answer = forecast.model_dump_json(indent=2)
         download("Download JSON", answer, f"{name}.json", "application/json")
-    looks: dict[str, Any] = {
-        name: st.column_config.NumberColumn(COLUMNS[name], format="%.2f") for name in rows[0]
-    }
-    looks["date"] = COLUMNS["date"]
-    looks["raw_prediction"] = st.column_config.NumberColumn(
-        COLUMNS["raw_prediction"], format="%.4f"
+    names = list(rows[0])
+    plain_table(
+        f"Every session of the forecast of {forecast.ticker}",
+        [COLUMNS[name] for name in names],
+        [[cell(name, row[name]) for name in names] for row in rows],
     )
-    st.dataframe(rows, hide_index=True, column_config=looks, height=300)
+
+
+def cell(name: str, value: str | float) -> str:
+    """A session's date, or a price to the cent; the network's own scale is finer."""
+    if isinstance(value, str):
+        return value
+    return f"{value:.4f}" if name == "raw_prediction" else f"{value:,.2f}"
 
 
 def download(label: str, text: str, name: str, mime: str) -> None:

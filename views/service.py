@@ -28,7 +28,7 @@ from schemas import (
 FRESH = 60  # seconds an answer is kept
 
 
-@st.cache_resource
+@st.cache_resource(show_spinner=False)
 def connect(base_url: str) -> ForecastClient:
     """One client, and so one pool of connections, for all visitors; it shows the page's own key."""
     key = get_settings().api_key
