@@ -63,7 +63,7 @@ FROM worker AS serve
 LABEL org.opencontainers.image.title="stock-forecasting-serve" \
       org.opencontainers.image.description="Stock price forecasts over HTTP"
 COPY --from=serve-venv /opt/venv /opt/venv
-COPY app.py answers.py alarms.py desk.py work_queue.py forecast_cache.py readiness.py standings.py \
+COPY app.py answers.py alarms.py desk.py work_queue.py parallel.py forecast_cache.py readiness.py standings.py \
      realised.py champions.py cautions.py novelty.py served.py serving.py bases.py inference.py \
      forecast_log.py model_store.py recipes.py bands.py panel.py significance.py \
      data_pipeline.py generate_synthetic_data.py whole_files.py figures.py features.py calendars.py \

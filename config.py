@@ -88,6 +88,7 @@ class Settings(BaseSettings):
     cached_answers: Annotated[int, Field(ge=1)] = 4096
     cached_megabytes: Annotated[int, Field(ge=1)] = 64
     cold_threads: Annotated[int, Field(ge=1, le=64)] = 2  # that compute what no cache holds
+    batch_threads: Annotated[int, Field(ge=0, le=64)] = 0  # of one batch; 0: one a processor
     cold_waiting: Annotated[int, Field(ge=0)] = 64  # computations that may wait for one of them
     max_model_age_days: Annotated[int, Field(ge=0)] = 365  # beyond it answers carry a warning
     max_sessions_behind: Annotated[int, Field(ge=0)] = 5  # of the prices, likewise

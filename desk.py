@@ -32,6 +32,7 @@ from data_pipeline import refresher, today
 from forecast_cache import ForecastCache, SingleFlight
 from forecast_log import ForecastLog
 from model_store import ModelStore
+from parallel import MOST, SharedThreads, processors
 from readiness import Readiness
 from realised import Realised, Rows
 from serving import forecast_from, forecasts_from, probability_from
@@ -63,6 +64,7 @@ class ForecastDesk:
         self._readiness = Readiness(settings, self._store, self._champions)
         self._cache = ForecastCache(settings.cached_answers, settings.cached_megabytes * MEGABYTE)
         self._flights: SingleFlight[Answer] = SingleFlight()
+        self._threads = SharedThreads(settings.batch_threads or min(processors(), MOST))
         self._refresher = refresher(settings)
         self._alarms = Alarms(self._log)
 
@@ -111,7 +113,10 @@ class ForecastDesk:
     def answers(
         self, tickers: Sequence[str], steps: int, smoothing: bool, request_id: str = ""
     ) -> dict[str, Answer | ForecastingError]:
-        """`answer` for each ticker, or why there is none; networks that several share run once."""
+        """`answer` for each ticker, or why there is none; networks that several share run once.
+
+        Different networks run side by side, on as many processors as there are.
+        """
         found: dict[str, Answer | ForecastingError] = {}
         lacking: dict[str, Standing] = {}
         for ticker in tickers:
@@ -126,7 +131,8 @@ class ForecastDesk:
             else:
                 found[ticker] = answer
         span = self.settings.ema_span if smoothing else None
-        made = forecasts_from([(s.served, s.seen) for s in lacking.values()], steps, span)
+        asked = [(standing.served, standing.seen) for standing in lacking.values()]
+        made = forecasts_from(asked, steps, span, self._threads.map)
         good = [forecast for forecast in made if isinstance(forecast, Forecast)]
         told = iter(forecast_answers(good))
         for (ticker, standing), forecast in zip(lacking.items(), made, strict=True):
@@ -207,6 +213,7 @@ class ForecastDesk:
     def close(self) -> None:
         """Give the database connections back; a download that hangs is not waited for."""
         self._refresher.close()
+        self._threads.close()
         self._standings.close()
         self._alarms.close()
         self._realised.close()

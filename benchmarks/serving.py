@@ -20,12 +20,14 @@ from functools import partial
 from pathlib import Path
 
 import serving_stage
-from serving_many import everyone, recursive
+from serving_beside import beside
+from serving_many import PROCESSORS, everyone, recursive
 from serving_stage import REFERENCE, ROOT, Load, Stage, load, run_python
 
 MANY = 500
 BATCH = 100
-PARTS = ("cold", "warm", "size", "everyone", "recursive", "batch")
+LOOKED_AT_AGAIN = 0.7  # seconds after which files of models and prices are looked at again
+PARTS = ("cold", "warm", "size", "everyone", "recursive", "beside", "batch")
 COLD = """
 import json, sys, time
 sys.path.insert(0, sys.argv[1]); sys.path.insert(0, sys.argv[1] + "/benchmarks")
@@ -135,36 +137,51 @@ def compared(asked: Sequence[Sequence[Load]]) -> str:
 
 
 def batch(stage: Stage, tickers: Sequence[str], rounds: int) -> list[str]:
-    """A hundred tickers whose forecasts nobody has asked for, at once and one by one."""
+    """A hundred tickers whose forecasts are not at hand, at once and one by one.
+
+    With one processor for the server, and with all of them: different networks run side by side.
+    """
     rows = [
-        "| 100 tickers, 30 steps, none kept | one by one | one batch | faster |",
-        "|---|--:|--:|--:|",
+        "| 100 tickers, 30 steps, none kept | processors | one by one | one batch | faster | "
+        "processor time | less |",
+        "|---|--:|--:|--:|--:|--:|--:|",
     ]
     for text in ("own weights each, `panel`", "all answered by the shared base, `panel`"):
-        times = {
-            way: statistics.median(timed(stage, tickers, way) for _ in range(rounds))
-            for way in (one_by_one, at_once)
-        }
-        rows.append(
-            f"| {text} | {times[one_by_one] * 1e3:.0f} ms | {times[at_once] * 1e3:.0f} ms | "
-            f"{times[one_by_one] / times[at_once]:.1f}x |"
-        )
+        for cores, told in PROCESSORS.items():
+            alone, together = timed(stage, tickers, cores, 5 * rounds)
+            rows.append(
+                f"| {text} | {told} | {alone[0] * 1e3:.0f} ms | {together[0] * 1e3:.0f} ms | "
+                f"{alone[0] / together[0]:.1f}x | {alone[1] * 1e3:.0f} and "
+                f"{together[1] * 1e3:.0f} ms | {alone[1] / together[1]:.1f}x |"
+            )
         stage.take_champions_away()
     return rows
 
 
-Way = Callable[[http.client.HTTPConnection, Sequence[str], int], None]
+def timed(
+    stage: Stage, tickers: Sequence[str], cores: str, times: int
+) -> tuple[tuple[float, float], ...]:
+    """Seconds one by one and at once, in turns, in a server that keeps no answer.
 
-
-def timed(stage: Stage, tickers: Sequence[str], way: Way) -> float:
-    """Seconds in a fresh server that holds models and prices and no forecast of 30 steps."""
-    with stage.api(tickers[:3]) as (server, _):
+    For each the median of the clock, and the mean of what the server's processors worked.
+    """
+    with stage.api(tickers[:3], cores, STOCK_CACHED_ANSWERS="1") as (server, _):
         connection = http.client.HTTPConnection("127.0.0.1", server.port)
-        at_once(connection, tickers, 1)
-        one_by_one(connection, tickers[:20], 2)
-        began = time.perf_counter()
-        way(connection, tickers, 30)
-        return time.perf_counter() - began
+        at_once(connection, tickers, 1)  # models and prices are read
+        found: dict[Way, list[tuple[float, float]]] = {one_by_one: [], at_once: []}
+        for way in list(found) * times:
+            one_by_one(connection, tickers[:1], 1)  # the one answer that is kept is this
+            time.sleep(LOOKED_AT_AGAIN)
+            worked, began = server.processor(), time.perf_counter()
+            way(connection, tickers, 30)
+            took = time.perf_counter() - began
+            found[way].append((took, server.processor() - worked))
+        clocks = ([took for took, _ in seen] for seen in found.values())
+        works = (statistics.mean(worked for _, worked in seen) for seen in found.values())
+        return tuple(zip(map(statistics.median, clocks), works, strict=True))
+
+
+Way = Callable[[http.client.HTTPConnection, Sequence[str], int], None]
 
 
 def one_by_one(connection: http.client.HTTPConnection, tickers: Sequence[str], steps: int) -> None:
@@ -220,6 +237,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "size": partial(size, stage, tickers),
             "everyone": partial(everyone, stage, len(tickers)),
             "recursive": partial(recursive, stage, arguments.rounds),
+            "beside": partial(beside, stage, tickers[:BATCH], 4 * arguments.seconds),
             "batch": partial(batch, stage, tickers[:BATCH], arguments.rounds),  # takes them away
         }
         for name in PARTS:

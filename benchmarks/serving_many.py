@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 
-from serving_stage import REFERENCE, ROOT, Stage, run_python
+from serving_stage import ALL, ONE, REFERENCE, ROOT, Stage, run_python
 
+PROCESSORS = {ONE: "1", ALL: str(os.cpu_count())}
 TOGETHER = """
 import json, sys, time
 sys.path.insert(0, sys.argv[1]); sys.path.insert(0, sys.argv[1] + "/benchmarks")
@@ -16,6 +18,7 @@ from data_pipeline import StockDataPipeline
 from champions import Champions
 from inference import Network, TrainedModel
 from model_store import ModelStore
+from parallel import SharedThreads, processors
 from recipes import RECIPES
 from served import view
 from serving import forecast_from, forecasts_from
@@ -40,7 +43,7 @@ for name, many in (("own", True), ("shared", False)):
     rows = asked(many)
     found[name] = (
         seconds(lambda: [forecast_from(*row, 30, 10) for row in rows]),
-        seconds(lambda: forecasts_from(rows, 30, 10)),
+        seconds(lambda: forecasts_from(rows, 30, 10, SharedThreads(processors()).map)),
     )
 print(json.dumps(found))
 """
@@ -72,16 +75,17 @@ def recursive(stage: Stage, times: int) -> list[str]:
     """A hundred tickers of a network that is fed its own answers, in one process without HTTP."""
     if not (stage.folder / "recursive.onnx").exists():
         run_python(REFERENCE, ROOT, stage.folder, 1)
-    found = run_python(TOGETHER, ROOT, stage.folder, times)
     rows = [
-        "| 100 tickers, 30 steps of `mlops_64_64_32`, views in memory | one by one | together "
-        "| faster |",
-        "|---|--:|--:|--:|",
+        "| 100 tickers, 30 steps of `mlops_64_64_32`, views in memory | processors | one by one "
+        "| together | faster |",
+        "|---|--:|--:|--:|--:|",
     ]
-    for name, text in (("own", "own weights each"), ("shared", "one network for all of them")):
-        alone, together = found[name]
-        cells = f"{alone * 1e3:.0f} ms | {together * 1e3:.0f} ms | {alone / together:.1f}x"
-        rows.append(f"| {text} | {cells} |")
+    for cores, told in PROCESSORS.items():
+        found = run_python(TOGETHER, ROOT, stage.folder, times, cores=cores)
+        for name, text in (("own", "own weights each"), ("shared", "one network for all of them")):
+            alone, together = found[name]
+            cells = f"{alone * 1e3:.0f} ms | {together * 1e3:.0f} ms | {alone / together:.1f}x"
+            rows.append(f"| {text} | {told} | {cells} |")
     return rows
 
 

@@ -35,6 +35,7 @@ from recipes import find_recipe
 
 ROOT = Path(__file__).resolve().parent.parent
 START = date(2020, 1, 1)
+ONE, ALL = "0", f"0-{(os.cpu_count() or 1) - 1}"  # processors, as taskset names them
 bare = FastAPI()
 REFERENCE = """
 import json, sys, time
@@ -75,9 +76,9 @@ async def answer() -> Response:
 _BODY = Path(os.environ.get("BARE_BODY", os.devnull)).read_bytes()
 
 
-def run_python(code: str, *arguments: object) -> object:
-    """What a fresh interpreter on core 0 prints last, as JSON."""
-    command = ["taskset", "-c", "0", sys.executable, "-c", code, *map(str, arguments)]
+def run_python(code: str, *arguments: object, cores: str = ONE) -> object:
+    """What a fresh interpreter on core 0, or on others, prints last, as JSON."""
+    command = ["taskset", "-c", cores, sys.executable, "-c", code, *map(str, arguments)]
     quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     run = subprocess.run(command, capture_output=True, text=True, check=True, env=quiet)
     return json.loads(run.stdout.splitlines()[-1])
@@ -114,10 +115,12 @@ class Stage:
             pointer.unlink()
 
     @contextmanager
-    def api(self, tickers: Sequence[str], **more: str) -> Iterator[tuple[Server, float]]:
-        """A real server on core 0, and how long it took to be ready."""
+    def api(
+        self, tickers: Sequence[str], cores: str = ONE, **more: str
+    ) -> Iterator[tuple[Server, float]]:
+        """A real server on core 0, or on others, and how long it took to be ready."""
         names = {"STOCK_TICKERS": " ".join(tickers), "STOCK_REFRESH": "false", **more}
-        with serving("app:app", ROOT, self.folder, names) as server:
+        with serving("app:app", ROOT, self.folder, names, cores) as server:
             yield server, server.ready("/ready" if self._has_champions else "/health")
 
     @property
@@ -183,7 +186,9 @@ class Server:
 
 
 @contextmanager
-def serving(name: str, app_dir: Path, folder: Path, more: dict[str, str]) -> Iterator[Server]:
+def serving(
+    name: str, app_dir: Path, folder: Path, more: dict[str, str], cores: str = ONE
+) -> Iterator[Server]:
     """`uvicorn name` in a folder, on core 0, without access log; stopped afterwards."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -192,7 +197,7 @@ def serving(name: str, app_dir: Path, folder: Path, more: dict[str, str]) -> Ite
     command = [sys.executable, "-m", "uvicorn", name, "--app-dir", str(app_dir), "--port"]
     command += [str(port), "--loop", "uvloop", "--http", "httptools", "--no-access-log"]
     process = subprocess.Popen(
-        ["taskset", "-c", "0", *command],
+        ["taskset", "-c", cores, *command],
         cwd=folder,
         env={**kept, **more},
         stdout=subprocess.DEVNULL,

@@ -5,8 +5,8 @@ Knows no source, no setting and no clock.
 
 from __future__ import annotations
 
+import os
 from datetime import date
-from pathlib import Path
 
 from contracts import Provenance
 from prices.cache import Shelf, label_of, read_sidecar
@@ -54,7 +54,7 @@ def mark(shelf: Shelf, ticker: str) -> tuple[Stamp | None, ...]:
 
 def _stamp(path: str) -> Stamp | None:
     try:
-        facts = Path(path).stat()
+        facts = os.stat(path)  # noqa: PTH116 - a Path takes five times as long as the look
     except OSError:
         return None
     return facts.st_mtime_ns, facts.st_ino, facts.st_size

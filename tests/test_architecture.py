@@ -65,10 +65,12 @@ MAY_IMPORT = {
     "forecast_cache": WORDS,
     "alarms": WORDS | {"forecast_log"},
     "work_queue": WORDS | {"forecast_cache"},
+    "parallel": set(),
     "realised": WORDS | {"forecast_log"},
     "desk": WORDS
     | {"config", "answers", "data_pipeline", "model_store", "forecast_log", "serving"}
-    | {"champions", "standings", "readiness", "forecast_cache", "alarms", "realised"},
+    | {"champions", "standings", "readiness", "forecast_cache", "alarms", "realised"}
+    | {"parallel"},
     "forecast_all": WORDS,
     "predict": WORDS
     | {"config", "answers", "features", "served", "serving", "desk", "forecast_all"}

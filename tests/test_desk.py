@@ -201,13 +201,14 @@ def test_the_gauges_hear_of_an_alarm_without_waiting_for_it(settings, open_desk)
 # Batches
 
 
-def test_a_batch_says_what_each_ticker_alone_would(settings, open_desk):
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_batch_says_what_each_ticker_alone_would(settings, open_desk, threads):
     for place, ticker in enumerate(("AAPL", "MSFT", "NVDA", "NFLX")):
         put_prices(settings, ticker, rows=len(bars()) - 7 * place)
         if ticker != "NFLX":
             publish(settings, "1", which=place % 2, ticker=ticker)
     tickers = ("AAPL", "MSFT", "NVDA", "NFLX", "NIX")
-    together = open_desk().answers(tickers, 30, True)
+    together = open_desk(batch_threads=threads).answers(tickers, 30, True)
     alone = open_desk()
     for ticker in tickers[:4]:
         assert together[ticker].body == alone.answer(ticker, 30, True).body

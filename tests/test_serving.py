@@ -27,9 +27,10 @@ from inference import Network, TrainedModel, one_step_table
 from model import LSTMStockModel
 from model_store import CARD, NETWORK, TEMPLATES, WEIGHTS, ModelStore, card_json
 from panel import WARM_UP, inputs_of_levels
+from parallel import SharedThreads
 from recipes import RECIPES, find_recipe
-from served import Served
-from serving import make_forecast, make_probability
+from served import Served, view
+from serving import AT_ONCE, forecast_from, forecasts_from, make_forecast, make_probability
 
 TINY = {"lstm_units_1": 4, "lstm_units_2": 4, "dense_units": 4}
 RECIPE = replace(find_recipe("panel", TINY), base_epochs=1, base_least_updates=2)
@@ -59,6 +60,22 @@ def prices(bars: pd.DataFrame = BARS, ticker: str = "AAPL") -> Prices:
 def dearer(bars: pd.DataFrame, factor: float) -> pd.DataFrame:
     columns = ["Open", "High", "Low", "Close", "Adj Close"]
     return bars.assign(**{name: bars[name] * factor for name in columns})
+
+
+# Many tickers at once
+
+
+def test_networks_of_every_kind_side_by_side_say_what_each_says_alone(models, served):
+    own = [replace(served, model=models[mode]) for mode in ("recursive", "direct", "recursive")]
+    asked = [
+        (model, view(model, prices(BARS.iloc[: 400 + row].reset_index(drop=True))))
+        for row in range(AT_ONCE + 2)
+        for model in (served, own[row % 3])
+    ]
+    alone = [forecast_from(*row, 30, 10) for row in asked]
+    threads = SharedThreads(4)
+    assert forecasts_from(asked, 30, 10, threads.map) == alone
+    threads.close()
 
 
 # A model and the bars it is fed
