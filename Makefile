@@ -63,7 +63,8 @@ test-long: $(VENV)/installed-dev
 	@$(BIN)/pytest
 
 ROLES := serve dashboard train monitor mlflow
-COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
+# fewest: every Python gets the same versions, and so the same numbers and warnings
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-header
 
 lock: $(VENV)/uv
 	@$(COMPILE) requirements/bootstrap.in -o requirements/bootstrap.txt
