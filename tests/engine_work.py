@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -72,6 +73,11 @@ class Fatal:
 def die_giving(key: str, folder: str) -> tuple[bytes, object]:
     """A large value with, for `late`, the end of the worker in it."""
     return bytes(10_000_000), Fatal(folder) if key == "late" else ""
+
+
+def frozen(key: str, number: float) -> int:
+    """Objects that this process's collections pass over."""
+    return gc.get_freeze_count()
 
 
 def surroundings(key: str, names: tuple[str, ...]) -> dict[str, str | None]:

@@ -57,6 +57,12 @@ def test_every_task_comes_back_once_with_its_value(engine):
     assert {done.attempts for done in outcomes} == {1}
 
 
+def test_a_collection_passes_over_what_a_workers_first_task_loaded(two):
+    list(two.map(engine_work.square, numbered(1, 2)))  # the process may be new
+    frozen = {done.value for done in two.map(engine_work.frozen, numbered(1, 2, 3, 4))}
+    assert min(frozen) > 1000  # objects of the modules that are loaded
+
+
 def test_no_task_gives_nothing(engine):
     assert list(engine.map(engine_work.square, [])) == []
 
