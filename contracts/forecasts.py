@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
+from operator import le, lt
 from typing import Literal
 
 from contracts.prices import Provenance
@@ -91,12 +92,19 @@ class Forecast:
     def __post_init__(self) -> None:
         if not len(self.dates) == len(self.normalised) == len(self.prices) > 0:
             raise ValueError(f"{self.ticker}: a forecast needs one price per date")
-        if list(self.dates) != sorted(set(self.dates)) or self.dates[0] <= self.as_of:
+        if not all(map(lt, (self.as_of, *self.dates), self.dates)):
             raise ValueError(f"{self.ticker}: dates must ascend and start after {self.as_of}")
         for level, band in self.bands.items():
-            rows = zip(band.lower, self.prices, band.upper, strict=True)
-            if [1 for low, mid, high in rows if not 0 < low <= mid <= high]:  # faster than all()
+            if not _around(band, self.prices):
                 raise ValueError(f"{self.ticker}: {level} % band must satisfy 0<lower<=mid<=upper")
+
+
+def _around(band: Band, prices: tuple[float, ...]) -> bool:
+    """Whether 0 < lower <= price <= upper everywhere: by C loops, a hundred tickers at a time."""
+    lower, upper = band.lower, band.upper
+    whole = len(lower) == len(prices) == len(upper)
+    # a NaN is in no order, so the first comparison finds it, whatever min() makes of it
+    return whole and all(map(le, lower, prices)) and all(map(le, prices, upper)) and min(lower) > 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

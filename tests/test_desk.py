@@ -5,12 +5,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
+from itertools import product
 
 import numpy as np
 import orjson
 import pytest
 from builders import provenance
-from invented_forecasts import OWN, make_drift
+from invented_forecasts import OWN, make_drift, make_forecast
 from staged import AS_OF, AT, bars, bases, publish, put_bars, put_prices, truncate
 
 import desk as desk_module
@@ -56,6 +57,31 @@ def computed(monkeypatch):
 
     monkeypatch.setattr(desk_module, "forecast_from", counted)
     return made
+
+
+# Forecasts that cannot be
+
+
+@pytest.mark.parametrize("place", [0, 17, 29])
+@pytest.mark.parametrize(
+    ("side", "wrong"),
+    [*product(("lower", "upper"), (float("nan"), 0.0, -1.0, None)), ("lower", 400.0)],
+)
+def test_no_band_leaves_out_its_own_forecast(side, wrong, place):
+    good = make_forecast()
+    band = good.bands["95"]
+    edge = list(getattr(band, side))
+    edge[place : place + 1] = [] if wrong is None else [wrong]
+    with pytest.raises(ValueError, match="AAPL: 95 % band must"):
+        replace(good, bands={**good.bands, "95": replace(band, **{side: tuple(edge)})})
+
+
+@pytest.mark.parametrize("days", [(1, 0), (0, 0), (-400, 1)])
+def test_no_session_comes_twice_or_too_early(days):
+    good = make_forecast(steps=2)
+    dates = tuple(good.dates[0] + timedelta(days=n) for n in days)
+    with pytest.raises(ValueError, match="dates must ascend"):
+        replace(good, dates=dates)
 
 
 # Answers
