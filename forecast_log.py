@@ -18,6 +18,7 @@ from contracts import (
     CheckRequest,
     DriftVerdict,
     FinishedTraining,
+    JobRecord,
     LogUnavailable,
     Performance,
     Prices,
@@ -225,6 +226,10 @@ class ForecastLog:
         rows = self._trainings.finished(ticker, limit)
         return tuple(FinishedTraining(**{name: row[name] for name in names}) for row in rows)
 
+    def trainings_done(self) -> JobRecord:
+        """The training that was finished last because somebody asked, and how many wait."""
+        return self._trainings.record()
+
     def ask_check(self, ticker: str, reason: str = "asked for") -> int:
         """The id of the ticker's open request to be checked for drift, made if there is none."""
         return self._checks.ask(ticker, reason)
@@ -237,6 +242,16 @@ class ForecastLog:
     def finish_check(self, number: int, outcome: str = "done", worker: str | None = None) -> bool:
         """As `finish_training`, of a drift check."""
         return self._checks.finish(number, outcome, worker)
+
+    def checks_done(self) -> JobRecord:
+        """The drift check that was made last, asked for or not, and how many wait."""
+        row = DRIFT_CHECKS.c
+        newest = sa.select(row.ticker, row.checked_at).order_by(row.id.desc()).limit(1)
+        with self._database.reading(DRIFT_CHECKS) as connection:
+            last = None if connection is None else connection.execute(newest).one_or_none()
+        waiting = self._checks.record().waiting
+        ticker, made = last or (None, None)
+        return JobRecord(ticker=ticker, finished_at=made, waiting=waiting)
 
     def lease(self, name: str, holder: str, seconds: float) -> Lease:
         """`with log.lease("watch", "host-1", 60) as lease:` holds the name alone until the end.

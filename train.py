@@ -44,7 +44,7 @@ from recipes import RECIPES, Recipe, find_recipe
 from recording import Outcome, Recorder, summary
 from registry import Registry
 from retraining import NO_CHAMPION
-from training_queue import TrainingQueue
+from training_queue import TrainingQueue, at_work
 
 log = logging.getLogger(__name__)
 
@@ -287,14 +287,15 @@ def _stay(tickers: tuple[str, ...], settings: Settings, recipes: tuple[Recipe, .
     requests = ForecastLog(settings.database_url)
     queue = TrainingQueue(requests, lambda asked: answered(asked, settings, recipes[0]))
     next_look = time.monotonic() + RETRY_SECONDS
-    while not leave.wait(REQUEST_SECONDS):
-        try:
-            queue.serve_one()
-        except LogUnavailable as error:
-            log.warning("requests_not_read reason=%s", error)
-        if time.monotonic() >= next_look:
-            went_well = _look(tickers, settings, recipes)
-            next_look = time.monotonic() + (STAY_SECONDS if went_well else RETRY_SECONDS)
+    with at_work(requests):
+        while not leave.wait(REQUEST_SECONDS):
+            try:
+                queue.serve_one()
+            except LogUnavailable as error:
+                log.warning("requests_not_read reason=%s", error)
+            if time.monotonic() >= next_look:
+                went_well = _look(tickers, settings, recipes)
+                next_look = time.monotonic() + (STAY_SECONDS if went_well else RETRY_SECONDS)
     requests.close()
 
 

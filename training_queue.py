@@ -7,10 +7,13 @@ was killed is taken again by the next. What came of it is written into the reque
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from contracts import (
     ForecastingError,
+    LeaseLost,
+    LeaseTaken,
     LogUnavailable,
     SourceUnavailable,
     TrackingUnavailable,
@@ -21,12 +24,46 @@ from leasing import renewed, worker_name
 
 log = logging.getLogger(__name__)
 
+LEASE = "train"
 LEASE_SECONDS = 120.0  # after which a request of a silent trainer is another's
 OUTCOME_LENGTH = 500
 # What may be over in a minute: the request is left to be taken again.
 PASSING = (TrackingUnavailable, SourceUnavailable, LogUnavailable)
 
 Train = Callable[[TrainingRequest], str]  # what became of it, in a line
+
+
+@contextmanager
+def at_work(requests: ForecastLog, seconds: float = LEASE_SECONDS) -> Iterator[None]:
+    """Hold the trainers' lease while the body runs: whoever looks sees that one is at work.
+
+    It keeps nobody away. Of several trainers one holds it, and another takes it over when that
+    one is gone.
+    """
+    lease = requests.lease(LEASE, worker_name(), seconds)
+    held = False
+
+    def hold() -> bool:
+        nonlocal held
+        try:
+            if held:
+                lease.renew()
+            else:
+                lease.__enter__()
+            held = True
+        except (LeaseTaken, LeaseLost):
+            held = False
+        except LogUnavailable as error:
+            log.warning("presence_not_told reason=%s", error)
+        return True
+
+    hold()
+    try:
+        with renewed(hold, seconds):
+            yield
+    finally:
+        if held:
+            lease.__exit__()
 
 
 class TrainingQueue:

@@ -75,6 +75,7 @@ from contracts.prices import (
 from contracts.promises import (
     CheckRequest,
     FinishedTraining,
+    JobRecord,
     LiveScores,
     Performance,
     PerformanceRow,
@@ -117,6 +118,7 @@ __all__ = [
     "Freshness",
     "GaugeRow",
     "InvalidTicker",
+    "JobRecord",
     "LEVELS",
     "LeaseLost",
     "LeaseTaken",

@@ -151,6 +151,15 @@ class FinishedTraining:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JobRecord:
+    """What a job that works beside the service has done last, and what waits for it."""
+
+    ticker: str | None  # of what it finished last; None where there was nothing yet
+    finished_at: datetime | None  # UTC
+    waiting: int  # requests that are not finished
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckRequest:
     """A wish that a ticker be checked for drift, taken by one worker until its lease ends."""
 

@@ -22,6 +22,7 @@ from contracts import (
 from data_pipeline import StockDataPipeline, resting_sources
 from exhibits.history import correlations, last_bars, side_by_side
 from exhibits.inventory import Inventory
+from exhibits.jobs import MONITOR, TRAINER, Jobs
 from exhibits.reports import ReportFolder
 from exhibits.runs import TrackingServer
 from exhibits.state import Check, ServiceStates
@@ -52,8 +53,6 @@ SHOWN = (
     *("window_size", "unrollings", "prediction_steps", "ema_span", "allow_synthetic", "refresh"),
 )
 
-MONITOR = "watch"  # the lease that its loop holds
-
 
 class Pages:
     """Reads what the jobs wrote; safe to share by threads."""
@@ -63,6 +62,7 @@ class Pages:
         self._store = ModelStore(settings.models_dir)
         self._inventory = Inventory(settings, self._store)
         self._log = ForecastLog(settings.database_url)
+        self._jobs = Jobs(settings, self._log)
         sources = {name: partial(self._source, name) for name in resting_sources(settings)}
         self._reports = ReportFolder(settings.reports_dir)
         self._tracking = TrackingServer(
@@ -71,7 +71,8 @@ class Pages:
         ours: dict[str, Check] = {
             "mlflow": self._tracking.check,
             "database": self._database,
-            "monitor": self._monitor,
+            "monitor": partial(self._at_work, MONITOR),
+            "trainer": partial(self._at_work, TRAINER),
         }
         self._states = ServiceStates({**ours, **sources})
 
@@ -218,6 +219,7 @@ class Pages:
             settings={name: self._setting(name) for name in SHOWN},
             tickers=[self._inventory.of(ticker) for ticker in part],
             services=self._states.now(),
+            jobs=self._jobs.now(),
             total=len(tickers),
             next_offset=more,
         )
@@ -258,9 +260,9 @@ class Pages:
         self._log.latest_verdict(self.settings.tickers[0])
         return "answers"
 
-    def _monitor(self) -> str:
-        if not self._log.is_held(MONITOR):
-            raise ServiceUnavailable("no monitor is at work; start one: python watch.py")
+    def _at_work(self, lease: str) -> str:
+        if not self._log.is_held(lease):
+            raise ServiceUnavailable(f"nobody holds the lease {lease}")
         return "at work"
 
     def _source(self, name: str) -> str:

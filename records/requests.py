@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
+from contracts import JobRecord
 from records.database import Database
 
 log = logging.getLogger(__name__)
@@ -82,6 +83,23 @@ class RequestQueue:
         )
         with self._database.reading(self._table) as connection:
             return [] if connection is None else list(connection.execute(asked).mappings())
+
+    def record(self) -> JobRecord:
+        """How many requests are open, and which was closed last."""
+        row = self._table.c
+        newest = (
+            sa.select(row.ticker, row.finished_at)
+            .where(row.finished_at.is_not(None))
+            .order_by(row.finished_at.desc())
+            .limit(1)
+        )
+        waiting = sa.select(sa.func.count()).where(row.finished_at.is_(None))
+        with self._database.reading(self._table) as connection:
+            if connection is None:
+                return JobRecord(ticker=None, finished_at=None, waiting=0)
+            last = connection.execute(newest).one_or_none() or (None, None)
+            open_ones = connection.scalar(waiting) or 0
+        return JobRecord(ticker=last[0], finished_at=last[1], waiting=open_ones)
 
     def _held(self, number: int, worker: str | None) -> list[sa.ColumnElement[bool]]:
         row = self._table.c

@@ -37,7 +37,7 @@ from schemas.forecasts import (
     SkillOut,
     WarningOut,
 )
-from schemas.information import InfoOut, ServiceStateOut, Setting, TickerInfoOut
+from schemas.information import InfoOut, JobOut, ServiceStateOut, Setting, TickerInfoOut
 from schemas.models import BaseOut, CalibrationOut, CardOut, ModelOut, SpanOut
 from schemas.prices import (
     LEAST_RETURNS,
@@ -98,6 +98,7 @@ __all__ = [
     "IT",
     "IdentityOut",
     "InfoOut",
+    "JobOut",
     "LiveScoresOut",
     "LEAST_RETURNS",
     "MAX_BARS",

@@ -40,6 +40,19 @@ class ServiceStateOut(Out):
     checked_at: datetime = Field(description="UTC; looked at again after some seconds")
 
 
+class JobOut(Out):
+    """What works beside this service, as the database knows it."""
+
+    at_work: bool = Field(description="Holds its lease now: one of its processes lives")
+    last_done: datetime | None = Field(description="UTC, of what it finished last; null: nothing")
+    last_deed: str | None = Field(description="What that was, such as `drift check of AAPL`")
+    waiting: int = Field(description="Requests that wait for it or are in its hands")
+    next_round: datetime | None = Field(
+        description="UTC, when the monitor's loop is due after the next close of an exchange; "
+        "null for the trainer, which looks every few seconds, and while nobody is at work"
+    )
+
+
 class InfoOut(Out):
     """Configuration in use, tickers, and the state of what this service asks."""
 
@@ -76,6 +89,15 @@ class InfoOut(Out):
                         "checked_at": "2026-01-18T06:00:00Z",
                     }
                 },
+                "jobs": {
+                    "monitor": {
+                        "at_work": True,
+                        "last_done": "2026-01-16T21:31:40Z",
+                        "last_deed": "drift check of AAPL",
+                        "waiting": 0,
+                        "next_round": "2026-01-20T21:30:00Z",
+                    }
+                },
                 "total": 1,
                 "next_offset": None,
                 "libraries": {},
@@ -92,7 +114,10 @@ class InfoOut(Out):
     )
     tickers: list[TickerInfoOut]
     services: dict[str, ServiceStateOut] = Field(
-        description="`mlflow`, `database`, `monitor`, and every source of prices"
+        description="`mlflow`, `database`, `monitor`, `trainer`, and every source of prices"
+    )
+    jobs: dict[str, JobOut] = Field(
+        default={}, description="`trainer` and `monitor`; empty while the database is away"
     )
     total: int = Field(description=f"{TOTAL_HELP}: tickers")
     next_offset: int | None = Field(description=NEXT_HELP)

@@ -18,7 +18,7 @@ from contracts import (
     StepScore,
     WalkForward,
 )
-from schemas import InfoOut, RunOut, RunsOut, ServiceStateOut, TickerInfoOut
+from schemas import InfoOut, JobOut, RunOut, RunsOut, ServiceStateOut, TickerInfoOut
 
 
 def make_score(model: str, step: int, ratio: float, p_value: float) -> StepScore:
@@ -103,6 +103,18 @@ def make_info(known: Sequence[str], data: Provenance = FILE) -> InfoOut:
                 status="down", detail="tracking unavailable", checked_at=checked
             ),
             "database": ServiceStateOut(status="up", detail="answers", checked_at=checked),
+        },
+        jobs={
+            "trainer": JobOut(
+                at_work=False, last_done=None, last_deed=None, waiting=1, next_round=None
+            ),
+            "monitor": JobOut(
+                at_work=True,
+                last_done=datetime(2026, 1, 16, 21, 31, tzinfo=UTC),
+                last_deed="drift check of AAPL",
+                waiting=0,
+                next_round=datetime(2026, 1, 20, 21, 30, tzinfo=UTC),
+            ),
         },
         total=len(known),
         next_offset=None,

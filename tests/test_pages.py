@@ -7,14 +7,14 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 
 import numpy as np
 import pandas as pd
 import pytest
 from fake_desk import FakeDesk
 from fake_pages import FakePages
-from invented_forecasts import make_forecast, make_prices
+from invented_forecasts import make_drift, make_forecast, make_prices
 from starlette.testclient import TestClient
 
 from app import create_app
@@ -23,12 +23,14 @@ from contracts import LogUnavailable, NoChampion, NotEnoughHistory, SourceUnavai
 from data_pipeline import StockDataPipeline
 from exhibits import Pages
 from exhibits import inventory as inventory_module
-from exhibits.desk import MONITOR
 from exhibits.history import correlations, last_bars, side_by_side
 from exhibits.inventory import Inventory
+from exhibits.jobs import MONITOR, TRAINER, Jobs
 from exhibits.state import FRESH_SECONDS, ServiceStates
 from forecast_log import ForecastLog
 from model_store import ModelStore
+from schemas import JobOut
+from training_queue import LEASE as TRAINERS_LEASE
 from watch import LEASE
 
 Serve = Callable[..., TestClient]
@@ -364,6 +366,7 @@ def test_a_database_and_the_sources_of_prices_are_looked_at(real_pages):
     assert {name: one.status for name, one in found.items() if name != "mlflow"} == {
         "database": "up",
         "monitor": "down",
+        "trainer": "down",
         "yfinance": "up",
     }
 
@@ -376,6 +379,43 @@ def test_a_monitor_at_work_is_seen_by_its_lease(settings):
     assert (found.status, found.detail) == ("up", "at work")
     assert MONITOR == LEASE
     pages.close()
+    log.close()
+
+
+@pytest.mark.parametrize(
+    ("now", "next_round"),
+    [
+        (datetime(2026, 1, 16, 20, 0, tzinfo=UTC), datetime(2026, 1, 16, 21, 30, tzinfo=UTC)),
+        (datetime(2026, 1, 16, 21, 29, tzinfo=UTC), datetime(2026, 1, 16, 21, 30, tzinfo=UTC)),
+        # over a weekend and the holiday after it
+        (datetime(2026, 1, 16, 21, 31, tzinfo=UTC), datetime(2026, 1, 20, 21, 30, tzinfo=UTC)),
+    ],
+)
+def test_a_monitor_at_work_has_a_next_round_after_the_next_close(settings, now, next_round):
+    log = ForecastLog(settings.database_url)
+    verdict = make_drift()
+    log.record_verdict(verdict)
+    log.ask_check("MSFT")
+    with log.lease(MONITOR, "host-1", 60):
+        jobs = Jobs(settings.model_copy(update={"watch_delay_minutes": 30}), log).now(now)
+    log.close()
+    assert jobs["monitor"] == JobOut(
+        at_work=True,
+        last_done=verdict.checked_at,
+        last_deed=f"drift check of {verdict.ticker}",
+        waiting=1,
+        next_round=next_round,
+    )
+    assert jobs["trainer"] == JobOut(
+        at_work=False, last_done=None, last_deed=None, waiting=0, next_round=None
+    )
+    assert TRAINER == TRAINERS_LEASE
+
+
+def test_nothing_is_known_of_jobs_while_the_database_is_away(settings, tmp_path):
+    (tmp_path / "no.db").write_bytes(b"no database" * 100)
+    log = ForecastLog(f"sqlite:///{tmp_path}/no.db")
+    assert Jobs(settings, log).now() == {}
     log.close()
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from contracts import LeaseLost, LeaseTaken
+from contracts import JobRecord, LeaseLost, LeaseTaken
 from records.requests import MOST_ATTEMPTS
 from records.schema import LEASES
 
@@ -105,6 +105,17 @@ def test_checks_have_a_queue_of_their_own(forecast_log):
     assert forecast_log.take_check("w", LONG).id == number
     assert forecast_log.finish_check(number)
     assert forecast_log.ask_check("AAPL") != number
+
+
+def test_a_queue_tells_what_waits_and_what_was_finished_last(forecast_log):
+    assert forecast_log.trainings_done() == JobRecord(ticker=None, finished_at=None, waiting=0)
+    for ticker in ("AAPL", "MSFT", "IBM"):
+        forecast_log.ask_training(ticker, "age")
+    for _ in range(2):
+        forecast_log.finish_training(forecast_log.take_training("w", LONG).id, "done")
+    done = forecast_log.trainings_done()
+    assert (done.ticker, done.waiting) == ("MSFT", 1)
+    assert done.finished_at == forecast_log.trainings("MSFT")[0].finished_at
 
 
 def test_a_lease_is_held_by_one(forecast_log):

@@ -12,7 +12,7 @@ from project import ROOT
 
 from contracts import LogUnavailable, NoBase, TrackingUnavailable
 from forecast_log import ForecastLog
-from training_queue import TrainingQueue
+from training_queue import LEASE, TrainingQueue, at_work
 
 
 @pytest.fixture
@@ -122,3 +122,28 @@ def test_a_database_that_is_away_is_said(tmp_path):
     with pytest.raises(LogUnavailable):
         TrainingQueue(broken, trained).serve_one()
     broken.close()
+
+
+def test_a_trainer_that_stays_is_seen_by_its_lease(requests):
+    with at_work(requests):
+        assert requests.is_held(LEASE)
+    assert not requests.is_held(LEASE)
+
+
+def test_a_second_trainer_is_let_in_and_takes_the_lease_over(requests):
+    with requests.lease(LEASE, "host-1", 60) as first:
+        with at_work(requests, 0.3):
+            first.__exit__()  # the first one is gone
+            deadline = time.monotonic() + 30
+            while not requests.is_held(LEASE) and time.monotonic() < deadline:
+                time.sleep(0.02)
+            assert requests.is_held(LEASE)
+        first.__enter__()  # given back by the second
+
+
+def test_a_trainer_works_on_while_the_database_is_away(tmp_path, caplog):
+    (tmp_path / "no.db").mkdir()
+    away = ForecastLog(f"sqlite:///{tmp_path}/no.db")
+    with at_work(away):
+        assert "presence_not_told" in caplog.text
+    away.close()

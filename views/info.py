@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import streamlit as st
 
-from schemas import InfoOut, ServiceStateOut, TickerInfoOut
+from schemas import InfoOut, JobOut, ServiceStateOut, TickerInfoOut
 from views.look import Figure, key_figures
 from views.paging import ROWS, offset_of, show_pager
 from views.service import load_info, load_model, load_ready
@@ -22,6 +22,12 @@ PARTS = {
     "Monitor": "fetches prices, settles past forecasts, checks for drift, asks for training",
     "MLflow": "keeps every run, its scores and the champion's alias",
 }
+DETAILS = {  # what the service says of a failure is the kind alone
+    "service unavailable": "not at work",
+    "tracking unavailable": "does not answer",
+    "log unavailable": "does not answer",
+    "source unavailable": "failed, left alone for a while",
+}
 
 
 def show(wish: Wish) -> None:
@@ -30,6 +36,7 @@ def show(wish: Wish) -> None:
     with panel("info"):
         info = load_info(wish.api_url, ROWS, offset_of(PAGE))
         show_services(info)
+        show_jobs(info)
         show_tickers(info)
         show_versions(info, wish)
         show_settings(info, wish)
@@ -55,7 +62,36 @@ def show_services(info: InfoOut) -> None:
 def state_of(name: str, state: ServiceStateOut) -> Figure:
     """One service."""
     title = SOURCES.get(name, {"mlflow": "MLflow"}.get(name, name.capitalize()))
-    return Figure(title, state.status, "", f"{state.detail}, {state.checked_at:%H:%M:%S} UTC")
+    detail = DETAILS.get(state.detail, state.detail)
+    return Figure(title, state.status, "", f"{detail}, {state.checked_at:%H:%M:%S} UTC")
+
+
+def show_jobs(info: InfoOut) -> None:
+    """Who trains and who watches: at work or not, what came last, what is next."""
+    if not info.jobs:
+        return
+    st.dataframe(
+        [row_of_job(name, job) for name, job in info.jobs.items()],
+        hide_index=True,
+        placeholder="–",
+    )
+    st.caption(
+        "At work: one of its processes holds the lease in the database. The monitor makes a round "
+        "after each close of an exchange; the trainer looks for requests every few seconds. Start "
+        "one that is not at work with `python watch.py` or `python train.py --missing --stay`."
+    )
+
+
+def row_of_job(name: str, job: JobOut) -> dict[str, object]:
+    """One of them in words."""
+    return {
+        "Job": name.capitalize(),
+        "At work": "yes" if job.at_work else "no",
+        "Finished last": job.last_deed,
+        "When": when(job.last_done) if job.last_done else None,
+        "Requests waiting": job.waiting,
+        "Next round": when(job.next_round) if job.next_round else None,
+    }
 
 
 def show_tickers(info: InfoOut) -> None:
