@@ -15,6 +15,11 @@ FIRST = (
     *("dropout_rate", "seed"),
 )
 MOST = 7
+LABELS = {
+    "rmse_ratio": "RMSE / last close",
+    "crps_ratio": "CRPS / last close",
+    "direction_accuracy": "Right direction",
+}
 
 
 def parallel_chart(runs: Sequence[RunOut], palette: Palette) -> go.Figure | None:
@@ -26,19 +31,30 @@ def parallel_chart(runs: Sequence[RunOut], palette: Palette) -> go.Figure | None
     told = [row for row in rows if all(name in row for name in names)]
     drawing = go.Figure(
         go.Parcoords(
-            dimensions=[{"label": name, "values": [row[name] for row in told]} for name in names],
+            dimensions=[
+                {
+                    "label": label_of(name),
+                    "values": [row[name] for row in told],
+                    "tickformat": ".3~g",
+                }
+                for name in names
+            ],
             line={
                 "color": [row[names[0]] for row in told],
                 "colorscale": [[0, palette.forecast], [1, palette.smoothed]],
-                "showscale": True,
-                "colorbar": {"title": names[0]},
             },
-            labelfont={"color": palette.ink},
-            tickfont={"color": palette.ink},
-            rangefont={"color": palette.ink},
+            labelangle=-35,  # or they lie over each other on a phone
+            labelfont={"color": palette.ink, "size": 12},
+            tickfont={"color": palette.ink, "size": 10},
+            rangefont={"color": palette.ink, "size": 10},
         )
     )
-    return drawing.update_layout(height=380, margin={"l": 60, "r": 40, "t": 60, "b": 20})
+    return drawing.update_layout(height=420, margin={"l": 40, "r": 40, "t": 120, "b": 24})
+
+
+def label_of(name: str) -> str:
+    """A setting or score in words."""
+    return LABELS.get(name, name.replace("_", " ").capitalize())
 
 
 def numbers_of(run: RunOut) -> dict[str, float]:

@@ -10,6 +10,7 @@ from charts.look import Palette, add_steps, lay_out
 from schemas import RunHistoryOut, ScoresOut
 
 LOOKS = {"lstm": ("solid", "circle"), "last_mid": ("dash", "square"), "arima": ("dot", "diamond")}
+CURVES = {"train_loss": "Training", "val_loss": "Validation"}
 
 
 def ratio_chart(scores: ScoresOut, names: Mapping[str, str], palette: Palette) -> go.Figure:
@@ -61,7 +62,7 @@ def curves_chart(history: RunHistoryOut, palette: Palette) -> go.Figure:
     marks = ("circle", "square", "diamond", "triangle-up", "cross", "x")
     for n, (name, curve) in enumerate(history.curves.items()):
         look = (palette.series[n % len(palette.series)], "solid", marks[n % len(marks)])
-        add_steps(drawing, curve.epochs, curve.values, name, look)
+        add_steps(drawing, curve.epochs, curve.values, CURVES.get(name, name), look)
     drawing.update_xaxes(title="Epoch", type="category", nticks=12)
     drawing.update_yaxes(title="Loss, in the recipe's own unit")
     return lay_out(drawing, 340)

@@ -24,7 +24,9 @@ def button(shown, label):
 def test_an_alarm_is_a_warning_with_its_table(page, behind):
     shown = page(behind(FakeDesk()), tab="Drift")
     assert "range of AAPL has widened" in shown.warning[0].value
-    assert list(shown.dataframe[0].value["drifted"]) == ["no", "yes"]
+    features = shown.dataframe[0].value
+    assert list(features["drifted"]) == ["no", "yes"]
+    assert list(features["feature"]) == ["daily returns", "daily ranges"]
     assert "Checked 18 Jan 2026, 06:00 UTC" in texts(shown.caption)
 
 
@@ -38,7 +40,7 @@ def test_every_ticker_and_every_past_check_is_listed(page, behind):
     past, everyone = shown.dataframe[1].value, shown.dataframe[2].value
     assert set(past["Ticker"]) == {"AAPL"}
     assert "AAPL" in set(everyone["Ticker"])
-    assert {"range"} <= set(past["Moved"])
+    assert {"daily ranges"} <= set(past["Moved"])
 
 
 def test_no_check_yet_is_no_error(page, behind):

@@ -40,7 +40,7 @@ def test_the_curves_are_those_of_the_champion(page, behind):
     shown = page(behind(FakeDesk()), tab="MLflow runs")
     spec = json.loads(shown.get("plotly_chart")[-1].proto.spec)
     assert spec["data"][0]["y"] == [0.031, 0.027, 0.026]
-    assert spec["data"][0]["name"] == "val_loss"
+    assert spec["data"][0]["name"] == "Validation"
 
 
 def test_mlflow_is_a_click_away(page, behind):
@@ -81,7 +81,7 @@ def test_parallel_coordinates_show_what_differs():
     drawing = parallel_chart(runs, LIGHT)
     assert drawing is not None
     dimensions = {row.label: list(row["values"]) for row in drawing.data[0].dimensions}
-    assert dimensions == {"rmse_ratio": [1.0, 1.1], "epochs": [5.0, 9.0]}
+    assert dimensions == {"RMSE / last close": [1.0, 1.1], "Epochs": [5.0, 9.0]}
 
 
 def test_runs_that_do_not_differ_are_not_drawn():

@@ -85,7 +85,10 @@ def show_ranking(compared: CompareOut) -> None:
     st.subheader("Ranking by skill")
     ratio_of = st.column_config.NumberColumn
     st.dataframe(
-        [row.model_dump() for row in compared.ranking],
+        [
+            row.model_dump() | {"cold_start": "yes" if row.cold_start else "no"}
+            for row in compared.ranking
+        ],
         hide_index=True,
         placeholder="–",
         column_order=["rank", "ticker", "verdict", "crps_ratio", "rmse_ratio"]

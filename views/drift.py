@@ -27,6 +27,18 @@ from wording import long_date, ratio, when
 
 YES = {True: "yes", False: "no"}
 DRAW = {"none": st.success, "watch": st.info, "alarm": st.warning, "critical": st.error}
+FEATURES = {  # in the words of the verdict
+    "return": "daily returns",
+    "range": "daily ranges",
+    "gap": "overnight moves",
+    "target": "moves from the last close",
+    "prediction": "predicted moves",
+    "rmse_ratio": "error against the last close",
+    "unchanged": "sessions without movement",
+    "repeated": "repeated bars",
+    "jump": "largest move",
+}
+METHODS = {"wasserstein": "Wasserstein distance, in standard deviations at training"}
 SEVERITIES = {"none": "no drift", "watch": "watch", "alarm": "ALARM", "critical": "CRITICAL"}
 PAGE = "drift-page"
 number = st.column_config.NumberColumn
@@ -96,7 +108,15 @@ def show_verdict(verdict: DriftOut) -> None:
 def show_features(verdict: DriftOut) -> None:
     """Every feature's distance beside the threshold it is held to."""
     st.dataframe(
-        [row.model_dump() | {"drifted": YES[row.drifted]} for row in verdict.features],
+        [
+            row.model_dump()
+            | {
+                "feature": FEATURES.get(row.feature, row.feature),
+                "method": METHODS.get(row.method, row.method),
+                "drifted": YES[row.drifted],
+            }
+            for row in verdict.features
+        ],
         hide_index=True,
         placeholder="–",
         column_order=["feature", "drifted", "distance", "threshold", "consecutive", "method"],
@@ -108,6 +128,10 @@ def show_features(verdict: DriftOut) -> None:
             "drifted": "Moved",
             "consecutive": "Sessions in a row",
         },
+    )
+    st.caption(
+        "Moved: the distance between the last sessions and those at training is beyond its "
+        "threshold. Sessions in a row: for how many it has been."
     )
 
 
@@ -176,7 +200,9 @@ def row_of(check: DriftOut) -> dict[str, Any]:
         "Checked": when(check.checked_at),
         "Finding": SEVERITIES[check.severity],
         "Through": check.as_of,
-        "Moved": ", ".join(row.feature for row in check.features if row.drifted),
+        "Moved": ", ".join(
+            FEATURES.get(row.feature, row.feature) for row in check.features if row.drifted
+        ),
         "Error / last close": ratio(check.rmse_ratio_current),
         "Model version": check.model_version,
     }

@@ -161,6 +161,4 @@ def show_readiness(reasons: dict[str, str | None]) -> None:
 def show_parts() -> None:
     """Who does what."""
     st.subheader("Architecture")
-    st.dataframe(
-        [{"Part": name, "What it does": does} for name, does in PARTS.items()], hide_index=True
-    )
+    st.markdown("\n".join(f"- **{name}** {does}" for name, does in PARTS.items()))

@@ -160,9 +160,10 @@ def show_table(forecast: ForecastOut) -> None:
     rows = table_of(forecast)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.subheader(f"Every session, in {forecast.currency}", width="stretch")
-        download("Download CSV", csv_of(forecast), f"{name}.csv", "text/csv")
-        answer = forecast.model_dump_json(indent=2)
-        download("Download JSON", answer, f"{name}.json", "application/json")
+        with st.container(horizontal=True, width="content"):  # together, on a phone too
+            download("Download CSV", csv_of(forecast), f"{name}.csv", "text/csv")
+            answer = forecast.model_dump_json(indent=2)
+            download("Download JSON", answer, f"{name}.json", "application/json")
     names = list(rows[0])
     plain_table(
         f"Every session of the forecast of {forecast.ticker}",

@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from charts.runs import parallel_chart
+from charts.runs import label_of, parallel_chart
 from charts.skill import curves_chart
 from schemas import RunOut, RunsOut
 from views.look import PLOT, palette
@@ -71,8 +71,9 @@ def show_table(found: RunsOut) -> None:
     )
     more = " Older runs are in MLflow." if found.next_before else ""
     st.caption(
-        f"Best: the lowest {found.best_by} of all finished runs. Champion: the run whose model is "
-        f"served now. Ratios are against repeating the last close, below 1 is better.{more}"
+        f"Best: the lowest {label_of(found.best_by)} of all finished runs. Champion: the run whose "
+        "model is served now. Ratios are against repeating the last close, below 1 is better."
+        f"{more}"
     )
 
 
@@ -102,7 +103,10 @@ def show_side_by_side(runs: Sequence[RunOut]) -> None:
     st.plotly_chart(
         drawing, config=PLOT, key="parallel", alt="Settings and scores of each run; table above"
     )
-    st.caption("A line per run through its settings and scores; drag along an axis to pick some.")
+    st.caption(
+        "A line per run through its settings and scores, coloured by the first axis; drag along an "
+        "axis to pick some."
+    )
 
 
 def show_curves(runs: Sequence[RunOut], wish: Wish) -> None:
