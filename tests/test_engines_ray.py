@@ -10,16 +10,24 @@ import signal
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import engine_work
+import pandas as pd
 import pytest
+from loop_project import TRAINED_THROUGH, placed
 from processes import command, descendants, gone, listening
+from project import Project
 
+import backtest
 from contracts import EngineUnavailable
+from data_pipeline import import_file
 from engines import EngineChoice, open_engine, ray_cluster
 from engines.job import Job
 from engines.worker import ONE_THREAD
+from model_store import CARD, MANIFEST, ModelStore, card_json
 
 TESTS = Path(__file__).resolve().parent
 NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
@@ -140,6 +148,38 @@ def test_a_job_ends_with_every_key_done_once_though_nodes_are_killed(
     assert sorted(kept) == sorted(keys)
     assert {key: record["value"] for key, record in records.items()} == {key: key for key in keys}
     assert len(list(started.iterdir())) <= sum(record["attempts"] for record in records.values())
+
+
+WALK = ("--champion", "--start", "2025-12-01", "--end", "2025-12-15", "--steps", "3")
+
+
+@pytest.fixture
+def two_champions(tmp_path, trained_project, real_data) -> Project:
+    """One network under two names, its card saying that it has not seen December."""
+    wish = {**trained_project.settings, "STOCK_TICKERS": "AAPL,AAA"}
+    project, store = Project(tmp_path, wish), ModelStore(tmp_path / "models")
+    old = ModelStore(trained_project.folder / "models").champion("AAPL")
+    files = {item.name: item for item in old.path.iterdir() if item.name != MANIFEST}
+    for ticker in ("AAPL", "AAA"):
+        import_file(ticker, real_data / "yahoo" / "AAPL.csv", placed(tmp_path))
+        card = replace(old.card, ticker=ticker, trained_through=TRAINED_THROUGH)
+        bundle = store.write(ticker, datetime.now(UTC), {**files, CARD: card_json(card)})
+        store.publish(ticker, bundle, "1")
+    return project
+
+
+def test_a_command_writes_by_ray_what_it_writes_by_itself(two_champions, cluster, monkeypatch):
+    folder = two_champions.folder
+    here = placed(folder, tickers=("AAPL", "AAA"), as_of="2025-12-31")
+    monkeypatch.setattr(backtest, "get_settings", lambda: here)
+    assert backtest.main([*WALK, "--forecasts", str(folder / "local.parquet")]) == 0
+    by_ray = ("--engine", "ray", "--workers", "2", "--ray-address", cluster.address, "--afresh")
+    done = two_champions.command("backtest.py", *WALK, "--forecasts", "ray.parquet", *by_ray)
+    assert done.returncode == 0, done.stderr
+    assert "2 done, 0 failed" in done.stdout
+    local, ray = (pd.read_parquet(folder / f"{engine}.parquet") for engine in ("local", "ray"))
+    assert {*ray["ticker"]} == {"AAPL", "AAA"}
+    pd.testing.assert_frame_equal(ray, local, check_exact=True)
 
 
 OWN = """
