@@ -111,11 +111,12 @@ class Wish:
         if job == "forecast":
             return ("predict.py", "--all", *file, "--steps", "30", "--out", "forecasts.parquet")
         spread = (*file, "--engine", self.engine, "--workers", str(workers), "--afresh")
-        epochs = ("--epochs", str(self.epochs)) if self.epochs else ()
         if job == "train":
-            return ("train.py", *spread, *epochs)
+            return ("train.py", *spread, *(("--epochs", str(self.epochs)) if self.epochs else ()))
+        # one fit a ticker, and a short one: what a whole one costs is the training's to tell
+        fit = ("--no-refit", "--epochs", str(self.epochs or 1))
         span = ("--start", self.start, "--end", self.end, "--json", "scores.json")
-        return ("backtest.py", *spread, *epochs, *span, "--no-refit")  # one fit a ticker
+        return ("backtest.py", *spread, *span, *fit)
 
 
 def measured(project: Project, job: str, tickers: Sequence[str], workers: int, wish: Wish) -> Cost:
@@ -145,11 +146,11 @@ def measured(project: Project, job: str, tickers: Sequence[str], workers: int, w
 def plan(
     sizes: Sequence[int], jobs: Sequence[str], workers: int, alone: int
 ) -> Iterator[tuple[str, int, int]]:
-    """(job, tickers, workers) of every run; sizes up to `alone` by one process as well."""
+    """(job, tickers, workers) of every run; trainings of up to `alone` by one process as well."""
     for size in sorted(sizes):
         for wide in dict.fromkeys((1, workers) if size <= alone else (workers,)):
             for job in jobs:
-                if job != "forecast" or wide == workers:
+                if job == "train" or wide == workers:
                     yield job, size, wide
 
 
@@ -292,7 +293,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--jobs", nargs="+", choices=JOBS, default=JOBS, help="in this order")
     add("--engine", choices=("local", "ray"), default="local", help="as of the commands")
     add("--workers", type=int, default=os.cpu_count() or 1, help="at once")
-    add("--alone", type=int, default=60, help="sizes up to this by one process too (60)")
+    add("--alone", type=int, default=60, help="trainings up to this by one process too (60)")
     add("--afresh", action="store_true", help="measure again what an earlier call has measured")
     add("--epochs", type=int, help="of a training; for a short look")
     add("--origins", nargs=2, default=("2025-10-01", "2025-12-01"), help="first and last")

@@ -39,14 +39,14 @@ def costs(benchmark):
     return [of(*row) for row in ((10, 1), (10, 2), (30, 1), (30, 2), (90, 2))]
 
 
-def test_small_sizes_are_run_by_one_process_as_well(benchmark):
-    rows = list(benchmark.plan((60, 15), ("train", "forecast"), workers=2, alone=15))
+def test_small_trainings_are_run_by_one_process_as_well(benchmark):
+    rows = list(benchmark.plan((60, 15), ("train", "backtest"), workers=2, alone=15))
     assert rows == [
         ("train", 15, 1),
         ("train", 15, 2),
-        ("forecast", 15, 2),
+        ("backtest", 15, 2),
         ("train", 60, 2),
-        ("forecast", 60, 2),
+        ("backtest", 60, 2),
     ]
 
 
