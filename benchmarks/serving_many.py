@@ -32,18 +32,19 @@ def asked(many):
     served = [replace(own, model=TrainedModel(one, recipe)) for one in networks]
     return [(served[n % len(served)], view(served[n % len(served)], prices)) for n in range(100)]
 
-def seconds(make):
-    make(); found = []
-    for _ in range(int(sys.argv[3])):
-        began = time.perf_counter(); make(); found.append(time.perf_counter() - began)
-    return min(found)
+def seconds(*ways):
+    found = [[] for _ in ways]
+    for _ in range(1 + int(sys.argv[3])):
+        for make, times in zip(ways, found):  # in turns: the machine is not always the same
+            began = time.perf_counter(); make(); times.append(time.perf_counter() - began)
+    return [min(times[1:]) for times in found]
 
-found = {}
+found, threads = {}, SharedThreads(processors())
 for name, many in (("own", True), ("shared", False)):
     rows = asked(many)
-    found[name] = (
-        seconds(lambda: [forecast_from(*row, 30, 10) for row in rows]),
-        seconds(lambda: forecasts_from(rows, 30, 10, SharedThreads(processors()).map)),
+    found[name] = seconds(
+        lambda: [forecast_from(*row, 30, 10) for row in rows],
+        lambda: forecasts_from(rows, 30, 10, threads.map),
     )
 print(json.dumps(found))
 """

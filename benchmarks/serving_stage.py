@@ -40,11 +40,12 @@ bare = FastAPI()
 REFERENCE = """
 import json, sys, time
 sys.path.insert(0, sys.argv[1])
+from pathlib import Path
 import numpy as np
 from model import LSTMStockModel
 from recipes import RECIPES
 network = LSTMStockModel(RECIPES["mlops_64_64_32"], seed=1)
-network.export_onnx(sys.argv[2] + "/recursive.onnx")
+network.export_onnx(Path(sys.argv[2]) / "recursive.onnx")
 network.model.save(sys.argv[2] + "/model.keras")
 import keras
 levels = np.linspace(0.2, 0.8, 50)
