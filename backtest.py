@@ -20,7 +20,7 @@ import pandas as pd
 from config import Settings, chosen_tickers, get_settings, with_flags
 from contracts import BadSettings, ForecastingError
 from engines import choice_of
-from many import add_many_flags
+from many import add_many_flags, exit_code
 from many_walks import Walks, walk_ticker, write_rows
 from recipes import find_recipe
 from report import write_report
@@ -180,4 +180,4 @@ def _within(low: int, high: int) -> Callable[[str], int]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(main))

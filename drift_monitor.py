@@ -35,7 +35,7 @@ from drift_check import Checked, Watched, check_ticker
 from drift_report import write_report
 from engines import choice_of
 from forecast_log import ForecastLog, verdict_json
-from many import add_many_flags
+from many import add_many_flags, exit_code
 from model_store import NETWORK, REFERENCE, ModelStore, Published
 from serving import check_match
 from watching.tables import as_list, as_table, history_table
@@ -300,4 +300,4 @@ def _sessions(text: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(main))

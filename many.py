@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +29,7 @@ P = TypeVar("P")  # what a task is given
 K = TypeVar("K")  # what is kept here until it is done
 T = TypeVar("T")  # what it gives
 
+INTERRUPTED = 130  # 128 and the number of SIGINT
 FEW = 4  # tasks up to which a second process would not repay its start
 # Without them nothing that is computed can be written: the job stops, to be resumed.
 STOPPING = (TrackingUnavailable, LogUnavailable)
@@ -160,6 +162,16 @@ def add_many_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--afresh", action="store_true", help="do not go on with an interrupted job"
     )
+
+
+def exit_code(main: Callable[[], int]) -> int:
+    """What a command ends with; Ctrl-C is told in one line, and ends it as a shell expects."""
+    try:
+        return main()
+    except KeyboardInterrupt:
+        what = "interrupted; over several tickers the same command goes on with what is not done"
+        tqdm.write(f"{Path(sys.argv[0]).name}: {what}", file=sys.stderr)
+        return INTERRUPTED
 
 
 def refreshed(tickers: Sequence[str], settings: Settings) -> None:

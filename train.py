@@ -37,7 +37,7 @@ from data_pipeline import StockDataPipeline
 from engines import choice_of
 from evaluation import headline, usable_champion
 from forecast_log import ForecastLog
-from many import add_many_flags
+from many import add_many_flags, exit_code
 from many_trainings import Trainings
 from model_store import ModelStore
 from recipes import RECIPES, Recipe, find_recipe
@@ -335,4 +335,4 @@ def quiet_libraries() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(main))

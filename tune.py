@@ -31,7 +31,7 @@ from data_pipeline import StockDataPipeline
 from engines import choice_of
 from evaluation import Prepared, prepare
 from fitting import Lesson, Parts
-from many import add_many_flags
+from many import add_many_flags, exit_code
 from recipes import Recipe
 from recording import Outcome, parameters, summary
 from registry import Registry, TrainingRun
@@ -348,4 +348,4 @@ def _trials(text: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(main))

@@ -230,10 +230,10 @@ def projection(costs: Sequence[Cost], cluster: Cluster) -> Iterator[str]:
 
 
 def slope(points: Sequence[tuple[int, float]]) -> float:
-    """What each ticker adds; of a single size, what each took."""
+    """What each ticker adds; of a single size, what each took. Noise aside, none gives any back."""
     if len(points) == 1:
         return points[0][1] / points[0][0]
-    return float(np.polyfit(*zip(*points, strict=True), 1)[0])
+    return max(0.0, float(np.polyfit(*zip(*points, strict=True), 1)[0]))
 
 
 def widest(costs: Sequence[Cost], job: str) -> list[Cost]:

@@ -23,7 +23,7 @@ import train
 from contracts import BadSettings, ExportMismatch, TrackingUnavailable
 from data_pipeline import StockDataPipeline
 from engines import Done, EngineChoice
-from many import Group, _mapped
+from many import Group, _mapped, exit_code
 from many_trainings import Trainings
 from model_store import REFERENCE, WEIGHTS, ModelStore
 from recipes import find_recipe
@@ -177,6 +177,18 @@ def test_the_command_says_every_training_and_names_what_failed(project, monkeypa
     assert "training: 2 done, 1 failed" in said.out
     assert "ZZZQ: ZZZQ has neither a trained model nor prices here" in said.out
     assert "train.py: failed: ZZZQ" in said.err
+
+
+def test_ctrl_c_is_told_in_one_line(monkeypatch, capsys):
+    def interrupted() -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "argv", ["/somewhere/train.py"])
+    assert (exit_code(interrupted), exit_code(lambda: 1)) == (130, 1)
+    assert capsys.readouterr().err == (
+        "train.py: interrupted; over several tickers the same command goes on with what is not "
+        "done\n"
+    )
 
 
 def killed(folder: Path, every: int) -> dict:
