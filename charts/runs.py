@@ -49,7 +49,7 @@ def parallel_chart(runs: Sequence[RunOut], palette: Palette) -> go.Figure | None
             rangefont={"color": palette.ink, "size": 10},
         )
     )
-    return drawing.update_layout(height=420, margin={"l": 40, "r": 40, "t": 120, "b": 24})
+    return drawing.update_layout(height=420, margin={"l": 40, "r": 64, "t": 120, "b": 24})
 
 
 def label_of(name: str) -> str:
