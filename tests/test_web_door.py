@@ -74,6 +74,12 @@ def test_a_long_address_is_refused(service):
     assert_problem(answer, 414, "address_too_long")
 
 
+@pytest.mark.parametrize("query", ["ticker=AAPL&ticker=MSFT", "ticker=AAPL&steps=3&%73teps=4"])
+def test_a_parameter_given_twice_is_refused_rather_than_one_of_them_believed(service, query):
+    assert_problem(service(FakeDesk()).get(f"/predict?{query}"), 422, "invalid_request")
+    assert service(FakeDesk()).get("/health?a=1&a=2").status_code == 200
+
+
 def test_large_headers_are_refused(service):
     answer = service().get("/health", headers={f"X-{n}": "y" * 1000 for n in range(20)})
     assert_problem(answer, 431, "headers_too_large")

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from itertools import chain
+from urllib.parse import unquote_plus
 
 from starlette.types import Message, Receive, Scope
 
@@ -41,6 +42,9 @@ BAD_HOST = Refusal(
     "The Host header names a host that this service does not answer for; its operator can add it "
     "to STOCK_ALLOWED_HOSTS.",
 )
+TWICE = Refusal(
+    422, "invalid_request", "A query parameter is given more than once; give each of them once."
+)
 OVERLOADED = Refusal(
     503, "overloaded", "As many requests as allowed are being answered; try again.", BRIEFLY
 )
@@ -67,6 +71,8 @@ class Guard:
         length = headers.get(b"content-length")
         if length and (not length.isdigit() or int(length[:20]) > self._max_body):
             return self._large
+        if scope["path"] not in ALWAYS and repeats_itself(scope["query_string"]):
+            return TWICE
         return None
 
     async def body(self, receive: Receive, seconds: float) -> bytes | Refusal | None:
@@ -101,6 +107,13 @@ def replaying(body: bytes, receive: Receive) -> Receive:
         return messages.pop() if messages else await receive()
 
     return replay
+
+
+def repeats_itself(query: bytes) -> bool:
+    """Whether a query string names a parameter twice: which of the two counts, readers disagree."""
+    parts = query.split(b"&") if b"&" in query else ()
+    names = [unquote_plus(part.partition(b"=")[0].decode("latin-1")) for part in parts if part]
+    return len(set(names)) < len(names)
 
 
 def has_body(headers: Mapping[bytes, bytes]) -> bool:
