@@ -60,9 +60,17 @@ NOT_FOR_ALL = [
 ]
 
 
+# schemathesis' own list, and what it does not know: a body, an address or headers too long
+REFUSED = {
+    "negative_data_rejection": {
+        "expected-statuses": [400, 401, 403, 404, 405, 406, 409, 413, 414, 415, 422, 428, 429, 431]
+    }
+}
+
+
 def contract(client: TestClient, wish: dict) -> tuple[Counter[str], list[str]]:
     """How often schemathesis made each check, every one on, and what it objects to."""
-    settled = {"seed": 1, "continue-on-failure": True, "operations": NOT_FOR_ALL}
+    settled = {"seed": 1, "continue-on-failure": True, "operations": NOT_FOR_ALL, "checks": REFUSED}
     config = schemathesis.Config.from_dict(settled | wish)
     published = schemathesis.openapi.from_asgi("/openapi.json", client.app, config=config)
     made: Counter[str] = Counter()
@@ -274,7 +282,7 @@ def ask_anything(client: TestClient, count: int) -> Counter[int]:
         if answer.status_code != 200:
             assert answer.headers["content-type"] == "application/problem+json"
             assert set(answer.json()) >= {"type", "title", "status", "detail"}
-        assert "NaN" not in answer.text.replace("'NaN'", "") and "Infinity" not in answer.text
+        json.loads(answer.text, parse_constant=pytest.fail)  # NaN and Infinity are no JSON
         assert "Traceback" not in answer.text
 
     hold()

@@ -230,7 +230,8 @@ def environment(place: Settings, day: str) -> dict[str, str]:
 
 
 def test_two_loops_do_not_collide_and_the_second_finds_nothing_to_do(place, requests, tmp_path):
-    project = Project(tmp_path, environment(place, "2025-12-01"))
+    lease = {"STOCK_WATCH_LEASE_SECONDS": "60"}  # that a starved process does not let slip
+    project = Project(tmp_path, environment(place, "2025-12-01") | lease)
     command = [sys.executable, str(ROOT / "watch.py"), "--once"]
     both = [
         subprocess.Popen(command, cwd=tmp_path, env=project.environment(), stderr=subprocess.PIPE)
