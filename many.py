@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import FrameType
 from typing import Any, Generic, TypeVar
 
 from tqdm import tqdm
@@ -90,14 +94,42 @@ def worked(
             payload, under_way[key] = prepared
             yield key, payload
 
-    with open_engine(_fitting(choice, len(wanted))) as engine:
+    with _interruptible() as heed, open_engine(_fitting(choice, len(wanted))) as engine:
         found_by = work.task if work.group is None else work.group
         for done in _mapped(engine, found_by, tasks()):
             if (record := _written(job, work, under_way.pop(done.key), done)) is not None:
                 found.append((done.key, record))
             while found:
                 yield found.pop(0)
+            heed()
     yield from found
+
+
+@contextmanager
+def _interruptible() -> Iterator[Callable[[], None]]:
+    """Ctrl-C ends the block, if need be where what it gives is called next.
+
+    A KeyboardInterrupt that falls into a callback of the garbage collector is printed and lost.
+    """
+    heard: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        heard.append(number)
+        signal.default_int_handler(number, frame)
+
+    def heed() -> None:
+        if heard:
+            raise KeyboardInterrupt
+
+    by_default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    ours = by_default and threading.current_thread() is threading.main_thread()
+    if ours:
+        signal.signal(signal.SIGINT, note)
+    try:
+        yield heed
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _mapped(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,7 +25,8 @@ import train
 from contracts import BadSettings, ExportMismatch, TrackingUnavailable
 from data_pipeline import StockDataPipeline
 from engines import Done, EngineChoice
-from many import Group, _mapped, exit_code
+from engines.job import Job
+from many import Group, Work, _mapped, exit_code, worked
 from many_trainings import Trainings
 from model_store import REFERENCE, WEIGHTS, ModelStore
 from recipes import find_recipe
@@ -189,6 +192,32 @@ def test_ctrl_c_is_told_in_one_line(monkeypatch, capsys):
         "train.py: interrupted; over several tickers the same command goes on with what is not "
         "done\n"
     )
+
+
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C as a command in the foreground has it: a shell in the background has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def echoed(_: str, value: str) -> str:
+    return value
+
+
+def test_ctrl_c_in_a_callback_that_loses_it_is_heeded_after_the_record(tmp_path, ctrl_c):
+    def lost(_: None, value: str) -> dict[str, str]:
+        with suppress(KeyboardInterrupt):  # as the garbage collector does
+            signal.raise_signal(signal.SIGINT)
+        return {"said": value}
+
+    work = Work(prepare=lambda key: (key, None), task=echoed, write=lost)
+    with Job(tmp_path, "training", ("AAPL", "MSFT"), {}) as job:
+        with pytest.raises(KeyboardInterrupt):
+            list(worked(job, HERE, work))
+        assert job.records() == {"AAPL": {"said": "AAPL"}}
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def killed(folder: Path, every: int) -> dict:
