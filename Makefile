@@ -55,9 +55,10 @@ lint: $(VENV)/installed-dev
 
 test: lint tests
 
+# three on two cores: a fifth of the time goes by waiting for servers and sleeps
 TESTS ?= not long
 tests: $(VENV)/installed-dev
-	@$(BIN)/pytest -m "$(TESTS)" -n 2 --dist loadfile $(if $(RESULTS),--junitxml=$(RESULTS))
+	@$(BIN)/pytest -m "$(TESTS)" -n 3 --dist loadfile $(if $(RESULTS),--junitxml=$(RESULTS))
 
 test-long: $(VENV)/installed-dev
 	@$(BIN)/pytest

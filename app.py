@@ -5,8 +5,9 @@ Routes and problems are in `web/`; here they become one application with a life 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+import gc
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -75,7 +76,7 @@ def life(
             raise
         app.state.streams = Streams(app.state.desk)
         try:
-            with ending_early(app.state.streams.close):
+            with ending_early(app.state.streams.close), still_heap():
                 yield
         finally:
             app.state.streams.close()
@@ -85,6 +86,16 @@ def life(
             await app.state.door.close()
 
     return lifespan
+
+
+@contextmanager
+def still_heap() -> Iterator[None]:
+    """What was loaded before the first request is not looked through by any garbage collection."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def create_app(

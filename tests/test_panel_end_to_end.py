@@ -165,6 +165,7 @@ def test_the_same_data_recipe_and_seed_give_the_same_numbers(panel_project, cham
     assert "version 2" in run.stdout and "not worse than the champion" in run.stdout
 
 
+@pytest.mark.long  # by the command; test_bases makes such a base in its own process
 @pytest.mark.real_data
 def test_a_day_before_every_shipped_base_trains_one_from_the_tickers_there_are(
     panel_project, tmp_path

@@ -20,6 +20,7 @@ from config import Settings
 MAX_ADDRESS = 4096  # bytes of path and query; the longest sensible question has some 150
 MAX_HEADERS = 16_384  # bytes of all header names and values
 ALWAYS = frozenset({"/health", "/ready", "/metrics"})  # answered in a crowd, too
+LISTS = frozenset({"tickers"})  # query parameters that may be given more than once
 BRIEFLY = {"Retry-After": "1"}
 
 
@@ -110,10 +111,11 @@ def replaying(body: bytes, receive: Receive) -> Receive:
 
 
 def repeats_itself(query: bytes) -> bool:
-    """Whether a query string names a parameter twice: which of the two counts, readers disagree."""
+    """Whether a parameter of one value is given twice: readers disagree which of them counts."""
     parts = query.split(b"&") if b"&" in query else ()
     names = [unquote_plus(part.partition(b"=")[0].decode("latin-1")) for part in parts if part]
-    return len(set(names)) < len(names)
+    single = [name for name in names if name not in LISTS]
+    return len(set(single)) < len(single)
 
 
 def has_body(headers: Mapping[bytes, bytes]) -> bool:
