@@ -55,10 +55,10 @@ lint: $(VENV)/installed-dev
 
 test: lint tests
 
-# three on two cores: a fifth of the time goes by waiting for servers and sleeps
+# three on two cores, as a fifth of the time is waiting; files of one long test do not come last
 TESTS ?= not long
 tests: $(VENV)/installed-dev
-	@$(BIN)/pytest -m "$(TESTS)" -n 3 --dist loadfile $(if $(RESULTS),--junitxml=$(RESULTS))
+	@$(BIN)/pytest -m "$(TESTS)" -n 3 --dist loadfile --no-loadscope-reorder $(if $(RESULTS),--junitxml=$(RESULTS))
 
 test-long: $(VENV)/installed-dev
 	@$(BIN)/pytest
