@@ -150,6 +150,7 @@ def page(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Page:
         st.cache_data.clear()
         st.cache_resource.clear()
         monkeypatch.setattr("api_client.wire", lambda: httpx.MockTransport(answer))
+        monkeypatch.setattr("views.predictions.HEAD_START", 0)  # nobody watches it being drawn
         shown = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=30)
         for name, value in query.items():
             shown.query_params[name] = value

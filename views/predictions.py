@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import streamlit as st
 
 from api_client import ServiceProblem, forecast_path
@@ -36,6 +38,7 @@ COLUMNS = {
     "upper_95": "95 % to",
     "raw_prediction": "MinMax scale",
 }
+HEAD_START = 0.5  # seconds
 SPANS = (30, 60, 120, 250)
 KINDS = ("Candles", "Line")
 
@@ -50,9 +53,20 @@ def show(wish: Wish) -> None:
         show_provenance(forecast)
         show_figures(forecast, wish)
         show_verdict(forecast)
+        let_it_be_drawn()
         show_chart(forecast, wish)
         show_table(forecast)
         show_command(wish)
+
+
+def let_it_be_drawn() -> None:
+    """Once a visit, what stands above reaches the screen before the browser is given a chart.
+
+    Plotly's bundle, once it has come, holds up for half a second whatever was not drawn until then.
+    """
+    if not st.session_state.get("drawn_once"):
+        st.session_state["drawn_once"] = True
+        time.sleep(HEAD_START)
 
 
 def forecast_or_wait(wish: Wish) -> ForecastOut | None:
