@@ -1,6 +1,6 @@
-"""Trainings before they are begun: prices and a recipe as a task, its base found once for all.
+"""Trainings before they are begun: prices, a recipe and the champion to beat, as a task.
 
-Reads bases and may train one; knows no MLflow and no engine.
+Reads bases, each once for all, and may train one; knows no MLflow and no engine.
 """
 
 from __future__ import annotations
@@ -12,8 +12,11 @@ from base_training import base_for
 from bases import PackedBase
 from bundling import Assignment
 from config import Settings
+from contest import PackedChampion, packed, usable_champion
 from contracts import Prices
+from data_pipeline import training_bars
 from evaluation import Prepared, prepare
+from model_store import ModelStore
 from recipes import Recipe
 
 Kind = tuple[date, Recipe, bool, str]  # first test day, recipe, whether invented, adjustment
@@ -24,6 +27,7 @@ class Assignments:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self._store = ModelStore(settings.models_dir)
         self._bases: dict[Kind, PackedBase | None] = {}
 
     def of(self, prices: Prices, recipe: Recipe) -> tuple[Assignment, Prepared]:
@@ -34,14 +38,22 @@ class Assignments:
             NoBase: the recipe needs a base and there is none.
         """
         data = prepare(prices, self.settings, recipe)
+        champion = self._champion(prices)
+        begins = {self.settings.start_date} | ({champion.card.start_date} if champion else set())
         assignment = Assignment(
-            prices=replace(prices, bars=data.bars),  # earlier ones need not travel
+            # earlier ones need not travel
+            prices=replace(prices, bars=training_bars(prices, min(begins))),
             recipe=recipe,
             seed=self.settings.seed,
             start_date=self.settings.start_date,
             base=self._base(data, recipe),
+            champion=champion,
         )
         return assignment, data
+
+    def _champion(self, prices: Prices) -> PackedChampion | None:
+        champion = usable_champion(self._store, prices)
+        return packed(champion, self.settings) if champion else None
 
     def _base(self, data: Prepared, recipe: Recipe) -> PackedBase | None:
         provenance = data.prices.provenance

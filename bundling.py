@@ -19,6 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from bases import PackedBase
+from contest import PackedChampion, rule
 from contracts import FloatArray, ModelCard, Prices
 from evaluation import Judged, Prepared, check_parity, judge_model, prepared
 from figures import as_png, forecast_figure, history_figure
@@ -27,7 +28,7 @@ from inference import Network, TrainedModel, one_step_table
 from model_store import NETWORK, REFERENCE, TEMPLATES, WALK, WEIGHTS, walk_json
 from panel import panel_inputs
 from recipes import Recipe
-from referee import JudgedFans, JudgedRows, judge
+from referee import JudgedFans, JudgedRows, Ruling, judge
 from versions import git_revision, library_versions
 
 Losses = tuple[float, float]  # of one epoch: training, validation
@@ -43,6 +44,7 @@ class Assignment:
     seed: int
     start_date: date  # earlier bars take no part
     base: PackedBase | None  # for recipes that have one
+    champion: PackedChampion | None = None  # that the gate holds it against; it decides no weight
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,6 +55,8 @@ class Trained:
     card: ModelCard  # of no run yet
     rows: JudgedRows
     fans: JudgedFans | None
+    ruling: Ruling  # of the gate, against
+    against: str | None  # the champion of this bundle; None where there was none
     criteria: Mapping[str, float]  # aic and bic of the ARIMA baseline
     epochs: tuple[Losses, ...]
     figures: Mapping[str, bytes]  # PNG, by file name
@@ -129,6 +133,8 @@ def finished(
         card=_card(assignment, data, fitted, (judged, parity)),
         rows=judged.rows,
         fans=judged.fans,
+        ruling=rule(assignment.champion, (judged.rows, judged.fans), data),
+        against=assignment.champion.bundle if assignment.champion else None,
         criteria=judged.criteria,
         epochs=tuple(epochs),
         figures=_figures(data, fitted, judged),

@@ -23,13 +23,11 @@ from bands import (
     known_quantiles,
     templates,
 )
-from bases import pool_of
 from config import Settings
 from contracts import (
     Calibration,
     ExportMismatch,
     FloatArray,
-    ForecastingError,
     ModelCard,
     Prices,
     Span,
@@ -46,8 +44,7 @@ from features import (
 )
 from fitting import Parts
 from forecasters import Fan, Series, arima, last_close, last_mid
-from inference import Network, TrainedModel
-from model_store import NETWORK, ModelStore, Published
+from inference import TrainedModel
 from recipes import Recipe
 from referee import (
     BASELINE,
@@ -55,12 +52,9 @@ from referee import (
     STEPS,
     JudgedFans,
     JudgedRows,
-    Ruling,
     fan_losses,
-    gate,
     score_one_step,
 )
-from serving import check_match
 from walk_scores import walk_scores
 
 log = logging.getLogger(__name__)
@@ -256,70 +250,6 @@ def check_parity(onnx: FloatArray, keras: FloatArray) -> float:
             f"ONNX and Keras differ by {gap:.2e} (allowed {PARITY}); nothing saved"
         )
     return gap
-
-
-def usable_champion(store: ModelStore, prices: Prices) -> Published | None:
-    """The champion; a damaged one, or one of another kind of prices, counts as none."""
-    try:
-        champion = store.champion(prices.ticker)
-        if champion is not None:
-            check_match(champion, prices)
-    except ForecastingError as error:
-        log.warning(
-            "champion_set_aside ticker=%s code=%s reason=%s", prices.ticker, error.code, error
-        )
-        return None
-    return champion
-
-
-def rule(
-    champion: Published | None,
-    judged: tuple[JudgedRows, JudgedFans | None],
-    data: Prepared,
-    settings: Settings,
-) -> Ruling:
-    """The gate, on the test rows that the champion was not fitted on either."""
-    own_rows, own_fans = judged
-    if champion is None:
-        return gate(own_rows, None)
-    card = champion.card
-    bars = training_bars(data.prices, card.start_date)
-    shift = len(bars) - len(data.bars)  # the champion may use earlier sessions, or later ones only
-    model = TrainedModel(Network(champion.path / NETWORK), card.recipe)
-    last = data.rows.last[data.split.test]
-    days = data.bars["Date"].to_numpy()
-    limit = np.datetime64(card.validation.last)
-    fresh = (days[last + 1] > limit) & (last + shift >= model.first_origin)
-    point = np.full(len(last), np.nan)
-    point[fresh] = model.outlook(bars, last[fresh] + shift, 1).point[:, 0]
-    rows = own_rows.only(np.asarray(fresh), {"champion": point})
-    fans = _with_champion(own_fans, champion, (bars, shift, model), settings)
-    return gate(rows, "champion", fans)
-
-
-def _with_champion(
-    fans: JudgedFans | None,
-    champion: Published,
-    served: tuple[pd.DataFrame, int, TrainedModel],
-    settings: Settings,
-) -> JudgedFans | None:
-    """The champion's bands at the same origins, where it was not fitted to their outcomes."""
-    if fans is None:
-        return None
-    bars, shift, model = served
-    days = bars["Date"].to_numpy()
-    unseen = int(np.searchsorted(days, np.datetime64(champion.card.validation.last)))
-    begin = model.first_origin if model.mode == "direct" else unseen
-    origins = fans.origins + shift
-    fresh = (origins >= unseen) & (origins >= begin + STEPS + LEAST_ERRORS)
-    if not fresh.any():
-        return None
-    mids = mid_price(bars["High"].to_numpy(), bars["Low"].to_numpy())
-    made_at = np.arange(begin, len(mids) - 1)
-    outlook = model.outlook(bars, made_at, STEPS)
-    pool = pool_of(champion.card, settings)
-    past = Past(made_at, outlook, errors_of(outlook, mids, made_at), pool)
-    return fans.only(fresh, {"champion": losses_of(past.fan(origins[fresh]), mids, origins[fresh])})
 
 
 def headline(card: ModelCard) -> dict[str, float]:

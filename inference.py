@@ -23,9 +23,13 @@ BATCH = 2048  # rows per run: a whole history at once would hold all its states
 
 
 class Network:
-    """An ONNX network of input (batch, length, features), shared by threads."""
+    """An ONNX network of input (batch, length, features), shared by threads.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        network: its file, or what is in it.
+    """
+
+    def __init__(self, network: Path | bytes) -> None:
         # it reports to its maker from the moment it is imported, unless told not to before
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         import onnxruntime
@@ -34,7 +38,9 @@ class Network:
         options.intra_op_num_threads = 1  # more threads spin a core away and are slower here
         options.enable_cpu_mem_arena = False  # an arena a network adds up over hundreds of them
         self._session = onnxruntime.InferenceSession(
-            path.read_bytes(), options, providers=["CPUExecutionProvider"]
+            network if isinstance(network, bytes) else network.read_bytes(),
+            options,
+            providers=["CPUExecutionProvider"],
         )
         self._input = self._session.get_inputs()[0].name
 

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from bundling import Trained
 from config import Settings
+from contest import packed, rule, usable_champion
 from contracts import BadBundle, ModelCard
-from evaluation import Prepared, headline, rule, usable_champion
+from evaluation import Prepared, headline
 from model_store import CARD, WEIGHTS, ModelStore, card_json, read_card
 from recipes import Recipe, find_recipe
 from referee import Ruling
@@ -84,14 +85,21 @@ class Recorder:
     ) -> Outcome:
         card, folder, run = made
         with self.store.lock(card.ticker):  # two trainings of one ticker rule one after the other
-            champion = usable_champion(self.store, data.prices)
-            ruling = rule(champion, (trained.rows, trained.fans), data, self.settings)
+            ruling = self._ruling(trained, data)
             labels = _labels(card, folder, ruling)
             run.tag(**labels)
             version = self.registry.register(run.run_id, card.ticker, labels)
             if ruling.promoted:
                 self.registry.publish(self.store, card.ticker, folder, version)
         return Outcome(ticker=card.ticker, folder=folder, version=version, card=card, ruling=ruling)
+
+    def _ruling(self, trained: Trained, data: Prepared) -> Ruling:
+        """The gate's; its own where another model has become champion since the training began."""
+        champion = usable_champion(self.store, data.prices)
+        if (champion.bundle if champion else None) == trained.against:
+            return trained.ruling
+        against = packed(champion, self.settings) if champion else None
+        return rule(against, (trained.rows, trained.fans), data)
 
     def left_behind(self, tickers: tuple[str, ...]) -> dict[tuple[str, str], Outcome]:
         """Finish or take back what an earlier process of this job left, by ticker and recipe.

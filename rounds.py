@@ -15,10 +15,10 @@ from typing import TypeVar
 
 from calendars import sessions_between
 from config import Settings
+from contest import usable_champion
 from contracts import DriftVerdict, ForecastingError, Prices
 from data_pipeline import StockDataPipeline, refresh_many
 from drift_monitor import DriftMonitor
-from evaluation import usable_champion
 from forecast_log import ForecastLog
 from inference import Network, TrainedModel
 from leasing import worker_name

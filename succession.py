@@ -17,9 +17,10 @@ from typing import Literal
 
 from bases import pool_of
 from config import Settings
+from contest import packed, rule, usable_champion
 from contracts import BadBundle, ForecastingError, ModelCard, Prices, RefusedVersion
 from data_pipeline import StockDataPipeline
-from evaluation import judge_model, prepare, rule, usable_champion
+from evaluation import judge_model, prepare
 from inference import Network, TrainedModel
 from model_store import NETWORK, ModelStore, Published, read_card
 from recipes import find_recipe
@@ -187,7 +188,7 @@ class Succession:
         )
         model = TrainedModel(Network(candidate.path / NETWORK), card.recipe)
         judged = judge_model(data, model, pool_of(card, self.settings))
-        return rule(champion, (judged.rows, judged.fans), data, self.settings)
+        return rule(packed(champion, self.settings), (judged.rows, judged.fans), data)
 
 
 def rolled_back(ticker: str, former: Published) -> Change:

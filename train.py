@@ -25,6 +25,7 @@ from assignments import Assignments
 from base_training import BaseTrainer, gather
 from bundling import epoch_bar, train_ticker
 from config import Settings, chosen_tickers, get_settings, with_flags
+from contest import usable_champion
 from contracts import (
     BadSettings,
     ForecastingError,
@@ -35,7 +36,7 @@ from contracts import (
 )
 from data_pipeline import StockDataPipeline
 from engines import choice_of
-from evaluation import headline, usable_champion
+from evaluation import headline
 from forecast_log import ForecastLog
 from many import add_many_flags, exit_code
 from many_trainings import Trainings

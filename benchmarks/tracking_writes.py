@@ -38,7 +38,7 @@ from generate_synthetic_data import generate_synthetic_stock_data
 from model_store import NETWORK, REFERENCE, TEMPLATES, WEIGHTS
 from recipes import Recipe, find_recipe
 from recording import Recorder
-from referee import JudgedRows, judge, score_one_step
+from referee import JudgedRows, Ruling, judge, score_one_step
 from registry import Registry
 
 SIZES = {NETWORK: 228_000, WEIGHTS: 251_000, REFERENCE: 190_000, TEMPLATES: 180_000}  # bytes
@@ -71,7 +71,8 @@ def made(ticker: str) -> tuple[Trained, Prepared, Recipe]:
     files = {name: noise.bytes(size) for name, size in SIZES.items()}
     figures = {name: noise.bytes(60_000) for name in ("training_history.png", "actual.png")}
     trained = Trained(
-        files=files, card=card, rows=rows, fans=None, criteria={"aic": 1.0, "bic": 1.0},
+        files=files, card=card, rows=rows, fans=None, ruling=Ruling(True, "first champion"),
+        against=None, criteria={"aic": 1.0, "bic": 1.0},
         epochs=((0.5, 0.5),) * 6, figures=figures, began=time.time(), seconds=6.0,
     )  # fmt: skip
     return trained, data, RECIPE

@@ -39,6 +39,7 @@ STAGES: tuple[tuple[str, Any, str], ...] = (
     ("save, ONNX and parity", bundling, "exported"),
     ("judge", bundling, "judge_model"),
     ("  of which ARIMA", evaluation.baseline_arima, "fit"),
+    ("judge the champion", bundling, "rule"),
     ("table of every forecast, joint errors", bundling, "judged_files"),
     ("two figures", bundling, "_figures"),
     ("write, track, register, publish", recording.Recorder, "record"),

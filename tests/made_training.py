@@ -8,7 +8,7 @@ from bundling import Assignment, Trained
 from contracts import ExportMismatch
 from evaluation import prepared
 from model_store import NETWORK, WEIGHTS
-from referee import JudgedRows, score_one_step
+from referee import JudgedRows, Ruling, score_one_step
 
 
 def trained_of(ticker: str, assignment: Assignment, _: object = None) -> Trained:
@@ -30,6 +30,8 @@ def trained_of(ticker: str, assignment: Assignment, _: object = None) -> Trained
         card=facts,
         rows=rows,
         fans=None,
+        ruling=Ruling(assignment.champion is None, "first champion"),
+        against=assignment.champion.bundle if assignment.champion else None,
         criteria={"aic": 1.0, "bic": 2.0},
         epochs=((0.5, 0.4), (0.3, 0.2)),
         figures={"training_history.png": b"a picture"},

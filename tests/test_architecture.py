@@ -85,9 +85,11 @@ MAY_IMPORT = {
     | {"data_pipeline", "inference", "model_store", "bases", "fitting", "evaluation"},
     "referee": WORDS | {"features", "metrics"},
     "evaluation": WORDS
-    | {"config", "features", "panel", "bands", "recipes", "baseline_arima"}
-    | {"data_pipeline", "inference", "model_store", "bases", "serving", "fitting", "referee"}
-    | {"forecasters", "walk_scores"},
+    | {"config", "features", "bands", "recipes", "baseline_arima", "data_pipeline", "inference"}
+    | {"fitting", "referee", "forecasters", "walk_scores"},
+    "contest": WORDS
+    | {"config", "features", "bands", "data_pipeline", "inference", "model_store", "bases"}
+    | {"serving", "referee", "evaluation"},
     "walk_scores": WORDS | {"metrics", "bands", "referee", "forecasters"},
     "leakcheck": WORDS
     | {"config", "features", "panel", "recipes", "leakage"}
@@ -129,7 +131,7 @@ MAY_IMPORT = {
     | {"published_systems", "published_fits"},
     "succession": WORDS
     | {"config", "recipes", "data_pipeline", "inference", "model_store", "bases", "registry"}
-    | {"tracking", "serving", "referee", "evaluation"},
+    | {"tracking", "serving", "referee", "evaluation", "contest"},
     "pruning": WORDS | {"config", "model_store", "registry", "tracking"},
     "registry_commands": WORDS
     | {"config", "model_store", "registry", "tracking", "succession", "pruning"},
@@ -138,7 +140,7 @@ MAY_IMPORT = {
     "leasing": WORDS,
     "training_queue": WORDS | {"forecast_log", "leasing"},
     "rounds": WORDS
-    | {"config", "calendars", "data_pipeline", "drift_monitor", "evaluation", "forecast_log"}
+    | {"config", "calendars", "data_pipeline", "drift_monitor", "contest", "forecast_log"}
     | {"inference", "model_store", "registry", "retraining", "served", "serving", "leasing"},
     "watch": WORDS
     | {"config", "calendars", "forecast_log", "registry_commands", "rounds", "leasing"},
@@ -151,20 +153,29 @@ MAY_IMPORT = {
     | {"config", "data_pipeline", "model_store", "simulation", "simulation_scores", "train"},
     "bundling": WORDS
     | {"features", "panel", "recipes", "figures", "versions", "model"}
-    | {"inference", "model_store", "bases", "fitting", "referee", "evaluation"},
+    | {"inference", "model_store", "bases", "fitting", "referee", "evaluation", "contest"},
     "group_training": WORDS | {"evaluation", "fitting", "batched_fitting", "bundling"},
     "assignments": WORDS
-    | {"config", "recipes", "bases", "base_training", "evaluation", "bundling"},
+    | {"config", "recipes", "data_pipeline", "model_store", "bases", "base_training"}
+    | {"evaluation", "contest", "bundling"},
     "recording": WORDS
     | {"config", "recipes", "versions", "model", "model_store", "registry", "tracking"}
-    | {"referee", "evaluation", "bundling"},
+    | {"referee", "evaluation", "contest", "bundling"},
     "many": WORDS | {"config", "data_pipeline", "engines"},
     "many_trainings": WORDS
     | {"config", "recipes", "data_pipeline", "registry", "engines", "evaluation", "bundling"}
     | {"assignments", "recording", "many", "group_training"},
     "train": WORDS
-    | {"config", "base_training", "evaluation", "bundling", "assignments", "recording"}
-    | {"as_published", "engines", "many", "many_trainings", "retraining", "training_queue"}
+    | {"config", "base_training", "evaluation", "contest", "bundling", "assignments"}
+    | {
+        "recording",
+        "as_published",
+        "engines",
+        "many",
+        "many_trainings",
+        "retraining",
+        "training_queue",
+    }
     | PURE
     | DOORS,
     "trial_ledger": WORDS | {"search_space"},
