@@ -15,13 +15,12 @@ from dataclasses import dataclass, field
 
 from contracts import BadBundle
 from inference import Network, TrainedModel
-from model_store import NETWORK, ModelStore, Published
+from model_store import NETWORK, ModelStore, PointerMark, Published
 from served import Served
 
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 5.0  # after which a refused version is looked at again: it may be complete by then
-Mark = tuple[int, int]  # of a pointer file: it is replaced, never changed in place
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,12 +51,12 @@ class _Slot:
     """One ticker's place; whoever holds the lock may load."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
-    mark: Mark | None = None  # of the pointer that `loaded` or `refused` came of
+    mark: PointerMark | None = None  # of the pointer that `loaded` or `refused` came of
     loaded: Loaded | None = None
     refused: BadBundle | None = None
     retry_at: float = 0.0
 
-    def fits(self, mark: Mark, now: float) -> bool:
+    def fits(self, mark: PointerMark, now: float) -> bool:
         """Whether there is nothing to read again."""
         return self.mark == mark and (self.refused is None or now < self.retry_at)
 
@@ -78,13 +77,9 @@ class Champions:
         self._slots: OrderedDict[str, _Slot] = OrderedDict()
         self._changing = threading.Lock()
 
-    def mark(self, ticker: str) -> Mark | None:
+    def mark(self, ticker: str) -> PointerMark | None:
         """Differs from what it was after every promotion and rollback; None without a champion."""
-        try:
-            facts = self._store.pointer_path(ticker).stat()
-        except OSError:
-            return None
-        return facts.st_mtime_ns, facts.st_ino
+        return self._store.pointer_mark(ticker)
 
     def get(self, ticker: str) -> Loaded | None:
         """The model that answers for a ticker; None where it has none.
@@ -119,7 +114,7 @@ class Champions:
         slot = self._slots.get(ticker)
         return slot if slot and slot.mark == self.mark(ticker) else None
 
-    def _load(self, ticker: str, slot: _Slot, mark: Mark) -> None:
+    def _load(self, ticker: str, slot: _Slot, mark: PointerMark) -> None:
         """Bring a slot up to date; without a model to go on with, wait for whoever is at it."""
         if not slot.lock.acquire(blocking=slot.loaded is None):
             return
@@ -129,7 +124,7 @@ class Champions:
         finally:
             slot.lock.release()
 
-    def _replace(self, ticker: str, slot: _Slot, mark: Mark) -> None:
+    def _replace(self, ticker: str, slot: _Slot, mark: PointerMark) -> None:
         try:
             published = self._store.champion(ticker)
             slot.loaded = self._loaded(ticker, published) if published else None

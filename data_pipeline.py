@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, date, datetime, time, timedelta
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +31,7 @@ from contracts import (
     Prices,
     Provenance,
     Scaling,
+    Source,
     SourceUnavailable,
     UnknownTicker,
     parse_ticker,
@@ -217,12 +218,18 @@ class StockDataPipeline:
 
 def real_shelf(settings: Settings) -> Shelf:
     """Where bars of real markets lie."""
-    return Shelf(settings.data_dir / "raw", "raw", adopts="file")
+    return _shelf(settings.data_dir, "raw", "file")
 
 
 def synthetic_shelf(settings: Settings) -> Shelf:
     """Where invented bars lie, never among the real ones."""
-    return Shelf(settings.data_dir / "synthetic", "synthetic", adopts="synthetic")
+    return _shelf(settings.data_dir, "synthetic", "synthetic")
+
+
+@lru_cache(maxsize=16)
+def _shelf(data_dir: Path, kind: str, adopts: Source) -> Shelf:
+    """One for all who ask: a hundred tickers of a batch are looked for in it."""
+    return Shelf(data_dir / kind, kind, adopts)
 
 
 def mark_of(ticker: str, settings: Settings) -> tuple[object, ...]:

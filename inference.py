@@ -154,7 +154,8 @@ class TrainedModel:
         Raises:
             ValueError: as `Network.run`.
         """
-        return self._said(np.stack([feed.x for feed in feeds]), steps)
+        alone = len(feeds) == 1  # the rule in a batch of different networks: nothing is copied
+        return self._said(feeds[0].x[None] if alone else np.stack([f.x for f in feeds]), steps)
 
     def outlook_from(self, feeds: Sequence[Feed], said: FloatArray, steps: int) -> Outlook:
         """What that means in prices; the same to the last bit however many rows there are."""
@@ -191,7 +192,9 @@ class TrainedModel:
     def _said(self, x: FloatArray, steps: int) -> FloatArray:
         if self.mode == "recursive":
             return self.network.recurse(x, steps)
-        parts = (x[first : first + BATCH] for first in range(0, max(len(x), 1), BATCH))
+        if len(x) <= BATCH:
+            return self.network.run(x)
+        parts = (x[first : first + BATCH] for first in range(0, len(x), BATCH))
         return np.concatenate([self.network.run(part) for part in parts])
 
     def _outlook(

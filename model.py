@@ -18,6 +18,7 @@ import numpy as np
 from contracts import FloatArray
 from metrics import direction_accuracy
 from networks import DEGREES, WEIGHT_DECAY
+from networks.answering import last_position
 from networks.templates import Template, converted, template_of
 from networks.twins import Progress, Twin, set_seed
 from panel import INPUTS
@@ -303,7 +304,7 @@ class LSTMStockModel:
         """
         template = _template(_network_of(self.recipe), self.model.input_shape[1:])
         if template is None:
-            path.write_bytes(converted(self.model, self.recipe.unrollings))
+            path.write_bytes(converted(_answering(self.model), self.recipe.unrollings))
         else:
             path.write_bytes(template.filled(self.model.get_weights()))
 
@@ -327,13 +328,19 @@ def _twin(recipe: Recipe, input_shape: tuple[int | None, int]) -> Twin:
     return Twin(build_network(recipe, input_shape))
 
 
+def _answering(network: Any) -> Any:
+    """What of a network says something at the last position; it has the same layers."""
+    return last_position(network, HEADS) if len(network.output_shape) == 3 else network
+
+
 @lru_cache(maxsize=4)
 def _template(recipe: Recipe, input_shape: tuple[int | None, int]) -> Template | None:
     """The graph of every network of this form, converted once in a process."""
     network = build_network(recipe, input_shape)
+    answering = _answering(network)
 
     def convert(weights: Sequence[FloatArray]) -> bytes:
-        network.set_weights(weights)
-        return converted(network, recipe.unrollings)
+        network.set_weights(weights)  # which are the other's too
+        return converted(answering, recipe.unrollings)
 
     return template_of(convert, network.get_weights())

@@ -13,10 +13,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import keras
 import numpy as np
 import onnx
 from onnx import numpy_helper
+
+from networks.answering import from_zero
 
 FIRST, END = 1 << 20, 1 << 24  # numbers that stand for weights; float32 holds these exactly
 
@@ -82,11 +83,9 @@ def converted(network: Any, length: int) -> bytes:
     """A Keras model as ONNX, by tf2onnx.
 
     Args:
-        network: where it says something at every position, what it says at the last is converted.
+        network: its LSTM layers start from zero.
         length: positions to call it with.
     """
-    if len(network.output_shape) == 3:
-        network = keras.Model(network.input, network.output[:, -1, :])
     shape = (length, network.input_shape[-1])
     network(np.zeros((1, *shape), dtype="float32"))  # export fails on an uncalled model
     with TemporaryDirectory() as scratch, warnings.catch_warnings():
@@ -94,4 +93,4 @@ def converted(network: Any, length: int) -> bytes:
         warnings.simplefilter("ignore")
         path = Path(scratch) / "network.onnx"
         network.export(str(path), format="onnx", verbose=False)
-        return path.read_bytes()
+        return bytes(from_zero(onnx.load(path)).SerializeToString())

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import keras
 import numpy as np
+import onnx
 import pytest
 
 import model
@@ -112,13 +113,33 @@ def test_a_filled_graph_says_what_a_fresh_conversion_says_to_the_bit(name, tmp_p
     shaken(recipe, seed=1).export_onnx(tmp_path / "first.onnx")
     network = shaken(recipe, seed=2)
     network.export_onnx(tmp_path / "filled.onnx")
-    (tmp_path / "fresh.onnx").write_bytes(converted(network.model, recipe.unrollings))
+    fresh = converted(model._answering(network.model), recipe.unrollings)
+    (tmp_path / "fresh.onnx").write_bytes(fresh)
     x = np.random.default_rng(3).normal(0, 1, (5, 8, network.model.input_shape[-1]))
     first, filled, fresh = (
         Network(tmp_path / f"{which}.onnx").run(x) for which in ("first", "filled", "fresh")
     )
     np.testing.assert_array_equal(filled, fresh)
     assert (first != filled).any()
+
+
+@pytest.mark.parametrize("name", ["mlops_64_64_32", "lstm50_batchnorm", "panel", "tuned_lstm"])
+@pytest.mark.parametrize("count", [1, 7])
+def test_what_is_left_out_of_a_graph_had_no_part_in_the_answer(name, count, tmp_path):
+    recipe = find_recipe(name, SMALL)
+    network = shaken(recipe, seed=4)
+    network.export_onnx(tmp_path / "lean.onnx")
+    whole = network.model
+    if len(whole.output_shape) == 3:
+        whole = keras.Model(whole.input, whole.output[:, -1, :])
+    x = np.random.default_rng(5).normal(0, 1, (count, 8, whole.input_shape[-1])).astype("float32")
+    whole(x)
+    whole.export(str(tmp_path / "whole.onnx"), format="onnx", verbose=False)
+    said = [Network(tmp_path / f"{which}.onnx").run(x) for which in ("lean", "whole")]
+    np.testing.assert_array_equal(*said)
+    lean, full = (onnx.load(tmp_path / f"{which}.onnx").graph.node for which in ("lean", "whole"))
+    assert len(lean) < 0.6 * len(full)
+    assert not {"Shape", "Expand"} & {node.op_type for node in lean}
 
 
 def test_a_form_is_converted_once_whatever_its_training(monkeypatch, tmp_path):
