@@ -18,6 +18,7 @@ import numpy as np
 from contracts import Caution, Forecast, ModelIdentity, Probability, Provenance, Skill
 
 DIGITS = 10  # significant ones: beyond any price's precision, short of binary noise
+POWERS = np.array([float(10**k) for k in range(2 * DIGITS)])  # each of them exact
 MODELS = 1024  # whose facts are kept as they are told, some hundred bytes each
 
 
@@ -201,8 +202,9 @@ def _numbers(series: Sequence[Sequence[float] | None]) -> list[list[float] | Non
     if not np.isfinite(given).all():
         raise ValueError("a forecast must be finite")
     size = np.abs(given)
-    within = (size > 1e-10) & (size < 1e10)
-    power = 10.0 ** (DIGITS - 1 - np.floor(np.log10(np.where(within, size, 1.0))))
+    within = (size > 1e-9) & (size < 9e9)  # whose logarithms lie within the table
+    # from a table: a power of each number would take half of the time of all this
+    power = POWERS[DIGITS - 1 - np.floor(np.log10(np.where(within, size, 1.0))).astype(int)]
     scaled = given * power
     whole = np.rint(scaled)
     rounded: list[float] = (whole / power).tolist()

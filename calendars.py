@@ -5,6 +5,7 @@ The only door to `exchange_calendars`. Knows no prices, no settings and no clock
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
 from dataclasses import dataclass
@@ -187,9 +188,19 @@ def last_completed_session(ticker: str, now: datetime) -> date:
     """
     if now.tzinfo is None:
         raise ValueError("now must carry a time zone")
-    recently = _decade_of(now.date() - timedelta(days=60))
-    schedule = _schedule(listing_of(ticker).calendar, recently, _decade_of(now.date()))
-    closed = np.searchsorted(schedule.closes, round(now.timestamp() * 1e6), side="right")
+    return _last_closed(listing_of(ticker).calendar, math.floor(now.timestamp()))
+
+
+@lru_cache(maxsize=256)
+def _last_closed(calendar: str, second: int) -> date:
+    """The same for every ticker of an exchange, which a batch asks about within a second.
+
+    Sessions close at whole minutes, so that parts of a second decide nothing.
+    """
+    moment = datetime.fromtimestamp(second, UTC)
+    recently = _decade_of(moment.date() - timedelta(days=60))
+    schedule = _schedule(calendar, recently, _decade_of(moment.date()))
+    closed = np.searchsorted(schedule.closes, second * 1_000_000, side="right")
     last: date = schedule.days[closed - 1].item()
     return last
 

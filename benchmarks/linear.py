@@ -1,10 +1,11 @@
 """How much of twice one process do two workers train? Tickers a minute once all of it runs.
 
 `python benchmarks/linear.py --work FOLDER [--tickers 40] [--workers 2]` runs `train.py` by one
-process, by as many workers, by one worker more, and as many one-process trainings side by side,
-which is what the machine itself gives: they share its caches and its disk and nothing else. Start
-and end are left out: what counts lies between two records of the job. Prints Markdown; for idle
-cores, and for Linux.
+process on one processor, which is what the others are held against, by one that has all of them
+(it writes on one while it fits on another), by as many workers, by one worker more, and as many
+one-process trainings side by side, which is what the machine itself gives: they share its caches
+and its disk and nothing else. Start and end are left out: what counts lies between two records of
+the job. Prints Markdown; for idle cores, and for Linux.
 """
 
 from __future__ import annotations
@@ -42,7 +43,13 @@ class Pace:
 class Training:
     """`train.py` over some tickers in a project of its own, looked at while it runs."""
 
-    def __init__(self, project: Project, tickers: Sequence[str], workers: int) -> None:
+    def __init__(
+        self,
+        project: Project,
+        tickers: Sequence[str],
+        workers: int,
+        processors: frozenset[int] | None = None,
+    ) -> None:
         self.project, self.workers = project, workers
         project.folder.mkdir(parents=True, exist_ok=True)
         names = project.folder / "tickers.txt"
@@ -56,6 +63,8 @@ class Training:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
+        if processors:  # before its first thread: those it starts later inherit it
+            os.sched_setaffinity(self._process.pid, processors)
         self._looks: list[Look] = []
         self._thread = threading.Thread(target=self._look, daemon=True)
         self._thread.start()
@@ -100,44 +109,45 @@ def pace(records: Sequence[float], looks: Sequence[Look], workers: int) -> Pace:
     return Pace(60 * tickers / (ended - begun), spent[0] / tickers, spent[1] / tickers)
 
 
-def rows(
-    alone: Pace, found: Sequence[tuple[str, int, Sequence[Pace]]], cores: int
-) -> Iterator[str]:
-    """A line for each way, held against so many times one process."""
+def rows(found: Sequence[tuple[str, int, Sequence[Pace]]], cores: int) -> Iterator[str]:
+    """A line for each way, held against so many times the first two."""
     yield (
-        "| trained by | tickers a minute | of linear | processor s a ticker | of it the driver's "
-        "| cores waiting |"
+        "| trained by | tickers a minute | of linear, by one processor | by one process "
+        "| processor s a ticker | of it the driver's | cores waiting |"
     )
-    yield "|---|--:|--:|--:|--:|--:|"
+    yield "|---|--:|--:|--:|--:|--:|--:|"
+    confined, free = (sum(one.a_minute for one in paces) for _, _, paces in found[:2])
     for name, at_once, paces in found:
         rate = sum(one.a_minute for one in paces)
         processor = sum(one.processor * one.a_minute for one in paces) / rate
         driving = sum(one.driving * one.a_minute for one in paces) / rate
         used = min(at_once, cores)
         yield (
-            f"| {name} | {rate:.1f} | {rate / alone.a_minute / used:.0%} | {processor:.2f} "
-            f"| {driving:.2f} | {1 - rate * processor / 60 / used:.0%} |"
+            f"| {name} | {rate:.1f} | {rate / confined / used:.0%} | {rate / free / used:.0%} "
+            f"| {processor:.2f} | {driving:.2f} | {1 - rate * processor / 60 / used:.0%} |"
         )
 
 
 def measured(work: Path, prices: Path, tickers: Sequence[str], workers: int) -> Iterator[str]:
     """Every way after the other."""
 
-    def trained(name: str, wide: int) -> Training:
+    def trained(name: str, wide: int, processors: frozenset[int] | None = None) -> Training:
         place = work / f"{name}-{time.time_ns()}"  # no former champion is judged beside the new
-        return Training(Project(place, prices), tickers, wide)
+        return Training(Project(place, prices), tickers, wide, processors)
 
+    confined = trained("confined", 1, frozenset([max(os.sched_getaffinity(0))])).pace()
     alone = trained("alone", 1).pace()
     several = trained("several", workers).pace()
     one_more = trained("one-more", workers + 1).pace()
     beside = [trained(f"beside-{number}", 1) for number in range(workers)]
     found = [
+        ("one process on one processor", 1, [confined]),
         ("one process", 1, [alone]),
         (f"{workers} workers", workers, [several]),
         (f"{workers + 1} workers", workers + 1, [one_more]),
         (f"{workers} times one process, side by side", workers, [one.pace() for one in beside]),
     ]
-    yield from rows(alone, found, workers)
+    yield from rows(found, workers)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

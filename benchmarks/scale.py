@@ -68,8 +68,8 @@ class Project:
         kept = {name: said for name, said in os.environ.items() if not name.startswith("STOCK_")}
         return {**kept, "STOCK_AS_OF": AS_OF, "STOCK_DATA_DIR": str(self.prices)}
 
-    def run(self, *command: str) -> tuple[int, str, Spent]:
-        """Exit code, what was said, and what it took."""
+    def run(self, *command: str, processors: int | None = None) -> tuple[int, str, Spent]:
+        """Exit code, what was said, and what it took; by default with all processors."""
         self.folder.mkdir(parents=True, exist_ok=True)
         said = self.folder / f"{command[0]}.log"
         begun = perf_counter()
@@ -81,6 +81,8 @@ class Project:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
+            if processors:  # before its first thread: those it starts later inherit it
+                os.sched_setaffinity(process.pid, sorted(os.sched_getaffinity(0))[-processors:])
             watch = Watch(process.pid)
             _, status, used = os.wait4(process.pid, 0)
         seconds = perf_counter() - begun
@@ -129,7 +131,8 @@ def measured(project: Project, job: str, tickers: Sequence[str], workers: int, w
     names = project.folder / "tickers.txt"
     names.write_text("\n".join(tickers) + "\n")
     before = project.stored()
-    code, said, costs = project.run(*wish.command(job, names, workers))
+    # so many workers have so many processors; one that had two would write beside its own fits
+    code, said, costs = project.run(*wish.command(job, names, workers), processors=workers)
     if code not in (0, 1):
         raise RuntimeError(f"{job} of {len(tickers)} tickers ended with {code}: {said[-2000:]}")
     failed = re.findall(r"(\d+) failed", said)
@@ -146,7 +149,10 @@ def measured(project: Project, job: str, tickers: Sequence[str], workers: int, w
 def plan(
     sizes: Sequence[int], jobs: Sequence[str], workers: int, alone: int
 ) -> Iterator[tuple[str, int, int]]:
-    """(job, tickers, workers) of every run; trainings of up to `alone` by one process as well."""
+    """(job, tickers, workers) of every run.
+
+    Trainings of up to `alone` tickers by one process on one processor as well.
+    """
     for size in sorted(sizes):
         for wide in dict.fromkeys((1, workers) if size <= alone else (workers,)):
             for job in jobs:
@@ -185,7 +191,7 @@ def table(costs: Sequence[Cost]) -> Iterator[str]:
 
 
 def efficiency(costs: Sequence[Cost]) -> Iterator[str]:
-    """Of several workers against one process, where both were run: whole, and without the start."""
+    """Of several workers against one process on one processor, whole and without the start."""
     runs = {(cost.job, cost.tickers, cost.workers): cost for cost in costs}
     sizes: dict[tuple[str, int], list[int]] = {}
     for job, size, workers in runs:

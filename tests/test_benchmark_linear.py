@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-
+import benchmark_module
 import pytest
-
-FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
 
 
 @pytest.fixture(scope="module")
 def linear():
-    """benchmarks/linear.py as a module."""
-    spec = importlib.util.spec_from_file_location("benchmark_linear", FOLDER / "linear.py")
-    module = importlib.util.module_from_spec(spec)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, spec.name, module)  # dataclasses look their module up
-        patch.syspath_prepend(FOLDER)
-        spec.loader.exec_module(module)
+    with benchmark_module.benchmark("linear") as module:
         yield module
-    sys.modules.pop("scale", None)
 
 
 def test_start_and_end_do_not_count(linear):
@@ -38,9 +26,13 @@ def test_too_few_tickers_are_refused(linear):
 
 
 def test_workers_are_held_against_as_many_processes_by_themselves(linear):
-    alone, several = linear.Pace(30.0, 1.9, 1.9), linear.Pace(54.0, 2.0, 0.1)
-    lines = linear.rows(alone, [("2 workers", 2, [several]), ("beside", 2, [alone, alone])], 2)
-    assert [*lines][2:] == [
-        "| 2 workers | 54.0 | 90% | 2.00 | 0.10 | 10% |",
-        "| beside | 60.0 | 100% | 1.90 | 1.90 | 5% |",
+    confined, alone = linear.Pace(28.0, 1.8, 1.8), linear.Pace(30.0, 1.9, 1.9)
+    several = linear.Pace(50.4, 2.0, 0.1)
+    ways = [("confined", 1, [confined]), ("alone", 1, [alone])]
+    ways += [("2 workers", 2, [several]), ("beside", 2, [alone, alone])]
+    assert [*linear.rows(ways, 2)][2:] == [
+        "| confined | 28.0 | 100% | 93% | 1.80 | 1.80 | 16% |",
+        "| alone | 30.0 | 107% | 100% | 1.90 | 1.90 | 5% |",
+        "| 2 workers | 50.4 | 90% | 84% | 2.00 | 0.10 | 16% |",
+        "| beside | 60.0 | 107% | 100% | 1.90 | 1.90 | 5% |",
     ]

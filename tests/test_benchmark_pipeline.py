@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import gzip
-import importlib.util
-import sys
 from pathlib import Path
 
+import benchmark_module
 import pytest
 
 from generate_synthetic_data import generate_synthetic_stock_data
 
-FILE = Path(__file__).resolve().parent.parent / "benchmarks" / "pipeline.py"
-
 
 @pytest.fixture(scope="module")
 def benchmark():
-    """benchmarks/pipeline.py as a module."""
-    spec = importlib.util.spec_from_file_location("benchmark_pipeline", FILE)
-    module = importlib.util.module_from_spec(spec)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, spec.name, module)  # dataclasses look their module up
-        patch.syspath_prepend(FILE.parent.parent)
-        spec.loader.exec_module(module)
+    with benchmark_module.benchmark("pipeline") as module:
         yield module
 
 

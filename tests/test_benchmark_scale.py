@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import sys
 from dataclasses import replace
 from pathlib import Path
 
+import benchmark_module
 import pytest
-
-FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
 
 
 @pytest.fixture(scope="module")
 def benchmark():
-    """benchmarks/scale.py as a module."""
-    spec = importlib.util.spec_from_file_location("benchmark_scale", FOLDER / "scale.py")
-    module = importlib.util.module_from_spec(spec)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, spec.name, module)  # dataclasses look their module up
-        patch.syspath_prepend(FOLDER)
-        spec.loader.exec_module(module)
+    with benchmark_module.benchmark("scale") as module:
         yield module
 
 
