@@ -108,7 +108,7 @@ LABEL org.opencontainers.image.title="stock-forecasting-train" \
       org.opencontainers.image.description="Trains and judges stock forecasting models"
 COPY --from=train-venv /opt/venv /opt/venv
 COPY train.py many.py many_trainings.py assignments.py recording.py \
-     bundling.py group_training.py batched_fitting.py base_training.py fitting.py evaluation.py referee.py versions.py \
+     bundling.py group_training.py batched_fitting.py base_training.py fitting.py evaluation.py contest.py referee.py versions.py \
      walk_scores.py forecasters.py \
      as_published.py published_fits.py published_systems.py \
      tune.py many_searches.py search_trials.py search_space.py trial_ledger.py report.py scorecard.py \
@@ -138,7 +138,7 @@ LABEL org.opencontainers.image.title="stock-forecasting-monitor" \
       org.opencontainers.image.description="Watches served forecasts for drift"
 COPY --from=monitor-venv /opt/venv /opt/venv
 COPY watch.py settle_command.py rounds.py retraining.py leasing.py \
-     registry_commands.py succession.py pruning.py registry.py evaluation.py fitting.py forecasters.py walk_scores.py referee.py \
+     registry_commands.py succession.py pruning.py registry.py evaluation.py contest.py fitting.py forecasters.py walk_scores.py referee.py \
      metrics.py baseline_arima.py model.py \
      drift_monitor.py drift_check.py many.py many_checks.py drift_report.py drift.py alerts.py \
      serving.py served.py novelty.py bases.py inference.py forecast_log.py \

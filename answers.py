@@ -202,10 +202,11 @@ def _numbers(series: Sequence[Sequence[float] | None]) -> list[list[float] | Non
     if not np.isfinite(given).all():
         raise ValueError("a forecast must be finite")
     size = np.abs(given)
-    within = (size > 1e-9) & (size < 9e9)  # whose logarithms lie within the table
-    # from a table: a power of each number would take half of the time of all this
-    power = POWERS[DIGITS - 1 - np.floor(np.log10(np.where(within, size, 1.0))).astype(int)]
-    scaled = given * power
+    within = (size > 1e-9) & (size < 9e9)  # whose powers lie in the table
+    held = np.where(within, given, 1.0)
+    # from a table: raising ten to each number's power would take half of the time of all this
+    power = POWERS[DIGITS - 1 - np.floor(np.log10(np.abs(held))).astype(int)]
+    scaled = held * power
     whole = np.rint(scaled)
     rounded: list[float] = (whole / power).tolist()
     unsure = ~within | (np.abs(np.abs(scaled - whole) - 0.5) < 1e-4)

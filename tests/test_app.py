@@ -14,7 +14,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 from fake_desk import FakeDesk, Inline
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from invented_forecasts import (
     BUNDLE,
@@ -195,6 +195,18 @@ def test_rounding_never_pushes_a_price_out_of_its_band():
     band = replace(make_forecast(steps=1).bands["80"], lower=(price,), upper=(price,))
     answer = forecast_answer(replace(make_forecast(steps=1), prices=(price,), bands={"80": band}))
     assert answer["intervals"]["80"] == {"lower": answer["prices"], "upper": answer["prices"]}
+
+
+EDGES = (0.0, 1e-9, 9e9, 9999999999.999998, 123456.78905, 99999999.995, 1e300, -1e-300)
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1))
+@example(list(EDGES))
+@example([0.1, -271.86, 6_000.005, 1 / 3, 12_345.678905])
+def test_numbers_are_rounded_together_as_each_is_by_its_text(numbers):
+    forecast = replace(make_forecast(steps=len(numbers)), normalised=tuple(numbers))
+    answer = forecast_answer(forecast)
+    assert answer["raw_predictions"] == [float(f"{number:.10g}") for number in numbers]
 
 
 @pytest.mark.parametrize("kind", [ForecastOut, ProbabilityOut])
