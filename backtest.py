@@ -10,9 +10,10 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import pandas as pd
@@ -28,6 +29,7 @@ from scorecard import pooled
 from walkforward import Plan
 
 Rows = Callable[[], Iterator[pd.DataFrame]]  # a table for each ticker, one at a time
+Scores = Callable[[], Iterator[tuple[str, Any]]]  # as many, of each a part of `scorecard.score`
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -58,15 +60,16 @@ def _walked(walks: Walks, arguments: argparse.Namespace, failed: list[str]) -> I
     if len(walks.tickers) == 1:
         (ticker,) = walks.tickers
         only = walk_ticker(ticker, walks.asked(ticker))
-        yield _told({ticker: only.scores}, lambda: iter([only.rows]), (walks.plan, arguments))
+        own = ((ticker, only.scores),)
+        yield from _told(lambda: iter(own), lambda: iter([only.rows]), (walks.plan, arguments))
         return
     wants_rows = bool(arguments.forecasts or arguments.report)
     walk_job = walks.job(rows=wants_rows, afresh=arguments.afresh)
     with walk_job.job as job:
         for _ in walk_job.run(choice_of(arguments)):
             pass
-        if scores := walk_job.scores():
-            yield _told(scores, walk_job.parts, (walks.plan, arguments))
+        if any(True for _ in walk_job.scores()):
+            yield from _told(walk_job.scores, walk_job.parts, (walks.plan, arguments))
         ended = job.finish()
     failed += ended.failed
     yield f"walk forward: {ended}"
@@ -74,26 +77,46 @@ def _walked(walks: Walks, arguments: argparse.Namespace, failed: list[str]) -> I
         walk_job.forget_rows()
 
 
-def _told(scores: dict[str, Any], rows: Rows, wish: tuple[Plan, argparse.Namespace]) -> str:
-    """Write the files that were asked for; the table of scores."""
+def _told(scores: Scores, rows: Rows, wish: tuple[Plan, argparse.Namespace]) -> Iterator[str]:
+    """Write the files that were asked for; the table of scores, line by line."""
     plan, arguments = wish
-    answer = {"plan": _described(plan), "pooled": pooled(scores), "tickers": scores}
+    answer = {"plan": _described(plan), "pooled": pooled(scores())}
     if arguments.forecasts:
         write_rows(arguments.forecasts, rows())
     if arguments.json:
-        arguments.json.write_text(json.dumps(answer, indent=2) + "\n", "utf-8")
+        write_json(arguments.json, answer, scores())
     if arguments.report:
-        write_report(arguments.report, pd.concat(rows(), ignore_index=True), answer)
-    return table(scores)
+        whole = {**answer, "tickers": dict(scores())}
+        write_report(arguments.report, pd.concat(rows(), ignore_index=True), whole)
+    yield from table(scores())
 
 
-def table(scores: dict[str, Any]) -> str:
+def write_json(
+    path: Path, answer: Mapping[str, Any], scores: Iterable[tuple[str, Mapping[str, Any]]]
+) -> None:
+    """`{**answer, "tickers": {ticker: scores}}`, of which one ticker at a time is in memory."""
+    head = json.dumps(answer, indent=2).removesuffix("\n}")
+    with path.open("w", encoding="utf-8") as file:
+        file.write(f'{head},\n  "tickers": {{')
+        for number, (ticker, own) in enumerate(scores):
+            text = indent(f"{json.dumps(ticker)}: {json.dumps(own, indent=2)}", "    ")
+            file.write(f"{',' if number else ''}\n{text}")
+        file.write("\n  }\n}\n")
+
+
+def table(scores: Iterable[tuple[str, Mapping[str, Any]]]) -> Iterator[str]:
     """One line per ticker and model: what the walk found, against repeating the last close."""
-    head = (
+    yield (
         f"{'ticker':8} {'model':11} {'RMSE 1':>9} {'/close':>7} {'p':>6} {'dir 1':>6} "
         f"{'/close at end':>14} {'CRPS /close':>12} {'in 80 %':>8} {'in 95 %':>8}"
     )
-    lines = [
+    for ticker, models in scores:
+        for model, found in models.items():
+            yield _row(ticker, model, found)
+
+
+def _row(ticker: str, model: str, found: Mapping[str, Any]) -> str:
+    return (
         f"{ticker:8} {model:11} {found['steps'][1]['rmse']:9.3f} "
         f"{_cell(found['against']['one_step_rmse_ratio'], '7.3f')} "
         f"{_cell(found['against']['one_step_p_value'], '6.3f')} "
@@ -101,10 +124,7 @@ def table(scores: dict[str, Any]) -> str:
         f"{_cell(found['against']['last_step_rmse_ratio'], '14.3f')} "
         f"{_cell(found['against']['crps_ratio'], '12.3f')} "
         f"{found['overall']['coverage_80']:8.1%} {found['overall']['coverage_95']:8.1%}"
-        for ticker, models in scores.items()
-        for model, found in models.items()
-    ]
-    return "\n".join([head, *lines])
+    )
 
 
 def _cell(value: float | None, form: str) -> str:

@@ -36,6 +36,10 @@ class PackedChampion:
     network: bytes  # ONNX
     pool: Pool | None  # many tickers' quantiles, which its bands are drawn towards
 
+    def model(self) -> TrainedModel:
+        """Its network, loaded."""
+        return TrainedModel(Network(self.network), self.card.recipe)
+
 
 def packed(champion: Published, settings: Settings) -> PackedChampion:
     """A verified champion, to be sent where its folder is not.
@@ -80,7 +84,7 @@ def rule(
     card = champion.card
     bars = training_bars(data.prices, card.start_date)
     shift = len(bars) - len(data.bars)  # the champion may use earlier sessions, or later ones only
-    model = TrainedModel(Network(champion.network), card.recipe)
+    model = champion.model()
     last = data.rows.last[data.split.test]
     days = data.bars["Date"].to_numpy()
     limit = np.datetime64(card.validation.last)

@@ -1,6 +1,6 @@
-"""Walks of many tickers: networks and bases found here, rows kept as they come, scores at the end.
+"""Walks of many tickers: networks and bases found here, rows and scores kept as they come.
 
-Holds the rows of one ticker at a time, unless a report wants all of them.
+Holds those of one ticker at a time.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ from urllib.parse import quote
 import pandas as pd
 
 from base_training import base_for
-from bases import PackedBase, pool_of
+from bases import PackedBase
 from config import Settings
+from contest import PackedChampion, packed
 from contracts import BadBundle, ModelFromTheFuture, NoChampion, Prices
 from data_pipeline import StockDataPipeline, today, training_bars
 from engines import EngineChoice
 from engines.job import Job
 from many import Work, refreshed, worked
-from model_store import NETWORK, ModelStore
+from model_store import ModelStore
 from scorecard import score
 from serving import check_match
-from walkforward import PackedChampion, Plan, Walk, chosen_origins, fits, walk
+from walkforward import Plan, Walk, chosen_origins, fits, walk
 
 PARTS = "parts"  # rows of each ticker, below the job's folder
 
@@ -92,12 +93,7 @@ class Walks:
         card = champion.card
         if card.trained_through > first_day:
             raise ModelFromTheFuture(prices.ticker, card.trained_through, first_day)
-        return PackedChampion(
-            network=(champion.path / NETWORK).read_bytes(),
-            recipe=card.recipe,
-            pool=pool_of(card, self.settings),
-            validated_through=card.validation.last,
-        )
+        return packed(champion, self.settings)
 
     def _base(self, day: date, prices: Prices) -> PackedBase | None:
         provenance = prices.provenance
@@ -146,9 +142,10 @@ class WalkJob:
         for ticker, _ in worked(self.job, choice, work):
             yield ticker
 
-    def scores(self) -> dict[str, Any]:
-        """`scorecard.score` of every ticker that is done."""
-        return {key: whole_steps(record["scores"]) for key, record in self.job.records().items()}
+    def scores(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Every ticker that is done, with its part of `scorecard.score`."""
+        for key, record in self.job.each():
+            yield key, whole_steps(record["scores"])
 
     def parts(self) -> Iterator[pd.DataFrame]:
         """The rows of each ticker that is done, one table at a time.
@@ -156,7 +153,7 @@ class WalkJob:
         Raises:
             BadBundle: a table is missing or damaged.
         """
-        for key, record in self.job.records().items():
+        for key, record in self.job.each():
             path = self._path(key)
             if not path.is_file() or _digest(path.read_bytes()) != record["sha256"]:
                 raise BadBundle(f"the rows of {key} are missing or damaged; walk --afresh")

@@ -7,7 +7,7 @@ ROW_COLUMNS. Knows no model, no file and no price that is not in the rows.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -179,24 +179,37 @@ def row_crps(rows: pd.DataFrame) -> FloatArray:
     return metrics.crps(_columns(rows, "actual"), fan, np.array(metrics.QUANTILES))
 
 
-def pooled(scores: Mapping[str, Any]) -> dict[str, dict[str, float | None]]:
-    """Means over tickers of each model's ratios and shares: what one headline may say."""
-    models = list(next(iter(scores.values())))
-    return {model: _pooled_model([scores[ticker][model] for ticker in scores]) for model in models}
+def pooled(scores: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, dict[str, float | None]]:
+    """Means over tickers of each model's ratios and shares: what one headline may say.
+
+    Args:
+        scores: a ticker and its part of `score` at a time; a few figures of each are kept.
+    """
+    columns: dict[str, dict[str, list[float | None]]] = {}
+    for _, models in scores:
+        for model, table in models.items():
+            own = columns.setdefault(model, {})
+            for name, value in _headline(table).items():
+                own.setdefault(name, []).append(value)
+    return {
+        model: {name: _mean(values) for name, values in own.items()}
+        for model, own in columns.items()
+    }
 
 
-def _pooled_model(tables: list[Mapping[str, Any]]) -> dict[str, float | None]:
+def _headline(table: Mapping[str, Any]) -> dict[str, float | None]:
     shares = ("direction_accuracy", "coverage_80", "coverage_95", "relative_crps")
     ratios = ("one_step_rmse_ratio", "last_step_rmse_ratio", "crps_ratio")
-    columns = {name: [table["overall"][name] for table in tables] for name in shares}
-    columns |= {name: [table["against"][name] for table in tables] for name in ratios}
-    columns["one_step_direction_accuracy"] = [
-        table["steps"][1]["direction_accuracy"] for table in tables
-    ]
     return {
-        name: float(np.mean(values)) if None not in values else None
-        for name, values in columns.items()
+        **{name: table["overall"][name] for name in shares},
+        **{name: table["against"][name] for name in ratios},
+        "one_step_direction_accuracy": table["steps"][1]["direction_accuracy"],
     }
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if len(known) == len(values) else None
 
 
 def _columns(rows: pd.DataFrame, name: str) -> FloatArray:

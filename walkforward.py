@@ -7,19 +7,20 @@ network. A walk is a pure task: it knows no settings, no store and no folder but
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 import forecasters
-from bands import LEVELS, Pool
+from bands import LEVELS
 from bases import Base, PackedBase
+from contest import PackedChampion
 from contracts import NotEnoughHistory, Prices
 from data_pipeline import training_bars
 from features import scaled_sequences, split_rows, trailing_extremes
@@ -53,16 +54,6 @@ class Plan:
     refit_every: int | None  # sessions; None fits once, before the first origin
     seed: int
     start_date: date  # earlier bars take no part
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PackedChampion:
-    """A published network without its folder."""
-
-    network: bytes
-    recipe: Mapping[str, Any]
-    pool: Pool | None
-    validated_through: date  # it was chosen by outcomes up to this session
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,11 +113,8 @@ def fits(origins: np.ndarray, plan: Plan) -> list[tuple[int, int]]:
 
 
 def _published(champion: PackedChampion, series: Series) -> Segment:
-    with tempfile.TemporaryDirectory() as scratch:
-        network = Path(scratch) / NETWORK
-        network.write_bytes(champion.network)
-        model = TrainedModel(Network(network), champion.recipe)
-    through = np.datetime64(champion.validated_through)
+    model = champion.model()
+    through = np.datetime64(champion.card.validation.last)  # it was chosen by outcomes up to here
     unseen = int(np.searchsorted(series.days, through, side="left"))
     return Segment(model, champion.pool, errors_from(model, unseen), 0, len(series.mids))
 

@@ -12,7 +12,7 @@ import shutil
 import sys
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -97,8 +97,13 @@ class Job:
 
     def records(self) -> dict[str, dict[str, Any]]:
         """What was kept of each key that is done, in the order of `keys`."""
-        done = (key for key in self.keys if key in self._done)
-        return {key: json.loads(self._path(key).read_text("utf-8")) for key in done}
+        return dict(self.each())
+
+    def each(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The same one by one, for records that are too large to be in memory together."""
+        for key in self.keys:
+            if key in self._done:
+                yield key, json.loads(self._path(key).read_text("utf-8"))
 
     def keep(self, key: str, record: Mapping[str, Any]) -> None:
         """A key is done; what is kept survives a kill and a power cut once this returns.

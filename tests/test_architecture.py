@@ -99,9 +99,9 @@ MAY_IMPORT = {
     "forecasters": WORDS | {"features", "bands", "inference", "baseline_arima"},
     "walkforward": WORDS
     | {"features", "metrics", "bands", "recipes", "data_pipeline", "inference"}
-    | {"model_store", "bases", "fitting", "scorecard", "forecasters"},
+    | {"model_store", "bases", "fitting", "scorecard", "forecasters", "contest"},
     "many_walks": WORDS
-    | {"config", "data_pipeline", "model_store", "bases", "serving", "base_training"}
+    | {"config", "data_pipeline", "model_store", "bases", "serving", "base_training", "contest"}
     | {"scorecard", "engines", "walkforward", "many"},
     "backtest": WORDS
     | {"config", "recipes", "report", "scorecard", "walkforward", "engines", "many"}

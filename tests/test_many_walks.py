@@ -60,7 +60,7 @@ def test_a_job_gives_the_rows_and_scores_of_a_walk_by_itself(settings):
     alone = walk_ticker("AAA", walks.asked("AAA"))
     rows, _ = walk_job.parts()
     pd.testing.assert_frame_equal(rows, alone.rows)
-    assert walk_job.scores()["AAA"] == alone.scores
+    assert dict(walk_job.scores())["AAA"] == alone.scores
 
 
 def test_an_interrupted_walk_goes_on_where_it_was(settings, unfitted):
@@ -106,3 +106,12 @@ def test_the_command_writes_one_file_of_all_rows_and_names_what_failed(
     scores = json.loads((settings.models_dir.parent / "scores.json").read_text())
     assert [*scores["tickers"]] == ["AAA", "BBB"]
     assert scores["tickers"]["AAA"]["last_close"]["steps"]["1"]["rmse"] > 0
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_scores_are_written_one_ticker_at_a_time_as_they_would_be_together(tmp_path, count):
+    answer = {"plan": {"steps": 3}, "pooled": {"lstm": {"coverage_80": None}}}
+    scores = {name: {"lstm": {"steps": {1: {"rmse": 0.5}}}} for name in TICKERS[:count]}
+    backtest.write_json(tmp_path / "scores.json", answer, iter(scores.items()))
+    together = json.dumps({**answer, "tickers": scores}, indent=2) + "\n"
+    assert (tmp_path / "scores.json").read_text() == together

@@ -102,6 +102,11 @@ def test_models_judged_on_other_rows_are_refused(rows, known):
 
 
 def test_pooled_figures_are_means_over_tickers(scores):
-    twice = pooled({"A": scores["AAPL"], "B": scores["AAPL"]})
-    once = scores["AAPL"]["lstm"]["against"]["one_step_rmse_ratio"]
-    assert twice["lstm"]["one_step_rmse_ratio"] == pytest.approx(once)
+    own = scores["AAPL"]["lstm"]
+    ratio = own["against"]["one_step_rmse_ratio"]
+    worse = {**own, "against": {**own["against"], "one_step_rmse_ratio": ratio + 1}}
+    found = pooled([("A", {"lstm": own}), ("B", {"lstm": worse})])["lstm"]
+    assert found["one_step_rmse_ratio"] == pytest.approx(ratio + 0.5)
+    assert found["coverage_80"] == pytest.approx(own["overall"]["coverage_80"])
+    unknown = {**own, "overall": {**own["overall"], "coverage_80": None}}
+    assert pooled([("A", {"lstm": own}), ("B", {"lstm": unknown})])["lstm"]["coverage_80"] is None
