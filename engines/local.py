@@ -23,7 +23,7 @@ import loky
 from loky.process_executor import ShutdownExecutorError
 
 from engines.places import own_folder
-from engines.tasks import AHEAD, ATTEMPTS, Done, P, T, check_importable
+from engines.tasks import AHEAD, ATTEMPTS, TASKS_EACH, Done, P, T, check_importable
 from engines.worker import (
     QUIET,
     attempted,
@@ -153,11 +153,12 @@ def _through(
 
 
 class _Slot:
-    """Room for one process, replaced when it dies."""
+    """Room for one process, replaced when it dies or has done its share."""
 
     def __init__(self) -> None:
         self._executor: loky.ProcessPoolExecutor | None = None
         self._ended = self._busy = False
+        self._did = 0  # tasks of this process
 
     def serve(
         self,
@@ -188,6 +189,7 @@ class _Slot:
                 self._forget()
                 log.warning("worker_died key=%s attempt=%d reason=%s", key, attempt, _first(broken))
             else:
+                self._did += 1
                 outcome = pickle.loads(told.read_bytes())
                 told.unlink()
                 task.unlink()
@@ -195,7 +197,11 @@ class _Slot:
         return given_up(key)
 
     def _process(self) -> Any:
+        if self._did >= TASKS_EACH and self._executor is not None:
+            self._executor.shutdown(wait=True)
+            self._executor = None
         if self._executor is None:
+            self._did = 0
             self._executor = loky.ProcessPoolExecutor(
                 1, initializer=begin, initargs=(os.getpid(),), env={**environment(), **QUIET}
             )

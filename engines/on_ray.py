@@ -16,7 +16,7 @@ from typing import Any, Self
 from contracts import EngineUnavailable
 from engines import ray_cluster
 from engines.local import processors
-from engines.tasks import AHEAD, ATTEMPTS, Done, EngineChoice, P, T, check_importable
+from engines.tasks import AHEAD, ATTEMPTS, TASKS_EACH, Done, EngineChoice, P, T, check_importable
 from engines.worker import QUIET, attempted, done_of, environment, given_up
 
 log = logging.getLogger(__name__)
@@ -91,7 +91,8 @@ class _Crew:
         self._ray = ray_cluster.installed()
         self._work = self._ray.put(work)  # once for all tasks
         self._variables = {**environment(), **QUIET}
-        self._run = self._ray.remote(num_cpus=1, max_retries=0)(attempted)
+        attempt = self._ray.remote(num_cpus=1, max_retries=0, max_calls=TASKS_EACH)
+        self._run = attempt(attempted)
         self._under_way: dict[Any, tuple[str, bytes, int]] = {}
 
     def __len__(self) -> int:

@@ -14,6 +14,9 @@ P = TypeVar("P")
 
 AHEAD = 2  # tasks taken from the iterable for each worker, the one at work included
 ATTEMPTS = 3  # of a task whose worker died
+# A process that has done so many gives way to a new one. A fit by Keras keeps half a megabyte that
+# nobody can give back, in TensorFlow; a start takes seconds.
+TASKS_EACH = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from functools import partial
 from pathlib import Path
 
@@ -96,6 +97,16 @@ def test_tasks_are_at_work_at_the_same_time(two):
     outcomes = list(two.map(engine_work.who, numbered(0.2, 0.2, 0.2, 0.2)))
     workers = {done.value for done in outcomes}
     assert len(workers) == 2 and os.getpid() not in workers
+
+
+def test_a_process_gives_way_to_a_new_one_after_its_share_of_tasks(monkeypatch):
+    monkeypatch.setattr("engines.local.TASKS_EACH", 3)
+    with open_engine(EngineChoice(workers=2)) as engine:
+        pids = Counter(done.value for done in engine.map(engine_work.who, numbered(*[0.05] * 12)))
+        again = {done.value for done in engine.map(engine_work.who, numbered(*[0.05] * 6))}
+    assert sum(pids.values()) == 12 and max(pids.values()) <= 3
+    assert len(again) >= 2 and len(again & {*pids}) <= 2
+    assert all(gone(pid) for pid in {*pids} | again)
 
 
 def test_one_worker_is_this_process():

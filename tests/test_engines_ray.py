@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -69,6 +70,12 @@ def by_key(outcomes):
 
 def test_as_many_tasks_at_once_as_the_cluster_has_processors(engine):
     assert (engine.name, engine.workers) == ("ray", 2)
+
+
+def test_a_process_gives_way_to_a_new_one_after_its_share_of_tasks(engine, monkeypatch):
+    monkeypatch.setattr("engines.on_ray.TASKS_EACH", 2)
+    pids = Counter(done.value for done in engine.map(engine_work.who, numbered(*[0.05] * 6)))
+    assert sum(pids.values()) == 6 and max(pids.values()) <= 2
 
 
 def test_values_errors_and_surprises_come_back_as_from_processes(engine, caplog):
