@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,16 +42,25 @@ class Stack:
 
 
 @pytest.fixture(scope="module")
-def stack(trained_project: Project, mlflow_ui: str) -> Iterator[Stack]:
+def checked(trained_project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A copy, since others ask the project for a check that nobody has made."""
+    folder = tmp_path_factory.mktemp("checked")
+    shutil.copytree(trained_project.folder, folder, dirs_exist_ok=True)
+    project = Project(folder, trained_project.settings)
+    check = project.command("drift_monitor.py", "AAPL")
+    assert check.returncode == 0, check.stderr
+    return project
+
+
+@pytest.fixture(scope="module")
+def stack(checked: Project, mlflow_ui: str) -> Iterator[Stack]:
     """The service and the dashboard over a checked model, started by the README's commands."""
-    checked = trained_project.command("drift_monitor.py", "AAPL")
-    assert checked.returncode == 0, checked.stderr
     port = free_port()
     page = f"http://127.0.0.1:{port}"
     dashboard = ("streamlit", "run", str(ROOT / "streamlit_app.py"), "--server.port", str(port))
     with (
-        trained_project.api(STOCK_MLFLOW_API_URL=mlflow_ui, STOCK_MLFLOW_URL=mlflow_ui) as api,
-        trained_project.serving(*dashboard, until=f"{page}/_stcore/health", STOCK_API_URL=api),
+        checked.api(STOCK_MLFLOW_API_URL=mlflow_ui, STOCK_MLFLOW_URL=mlflow_ui) as api,
+        checked.serving(*dashboard, until=f"{page}/_stcore/health", STOCK_API_URL=api),
     ):
         yield Stack(api, page)
 
